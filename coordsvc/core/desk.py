@@ -1,0 +1,280 @@
+"""The offer desk of one agent replica, as a state machine: offers in hand ahead of need.
+
+A phase takes an offer that the desk already holds and starts at once; the acceptance travels
+beside the work. How much to hold follows the rate of phases times the time that a refill takes.
+
+While the allocator is silent the desk goes on with what it holds: a grant that its engine says is
+finished, and whose release nobody has been told of, is used again under a rising use number.
+What was told to an allocator that may have heard it is never used again: it may be somebody's.
+"""
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from coordsvc.core.acceptance import Decline, Need, answer
+from coordsvc.core.messages import (
+    Accepted,
+    Declined,
+    DeskEvent,
+    DeskReply,
+    DeskReport,
+    Finished,
+)
+from coordsvc.core.offers import Grant, Ticket
+from coordsvc.core.resources import Resources
+from coordsvc.core.units import (
+    MILLISECOND,
+    SECOND,
+    AgentId,
+    DeskId,
+    Epoch,
+    Instant,
+    Micros,
+    NodeId,
+    OfferId,
+    after,
+    since,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeskTerms:
+    """How a desk holds offers and talks to the allocator."""
+
+    ahead_min: int = 2
+    """Offers held even when hardly anything arrives, so that a lone turn need not wait."""
+    ahead_max: int = 48
+    """Bounds what is held ahead; beyond it, hoarding costs others more than it saves."""
+    suppress_after_us: Micros = Micros(60 * SECOND)
+    """Without a phase for so long, hold nothing; the next phase waits one round trip."""
+    linger_us: Micros = Micros(400 * MILLISECOND)
+    """How long news may wait for company while plenty is in hand: fewer, larger exchanges."""
+    linger_low_us: Micros = Micros(50 * MILLISECOND)
+    """The same when less than half of the target is in hand."""
+    silent_after_us: Micros = Micros(250 * MILLISECOND)
+    """An exchange unanswered for so long: the allocator is silent. Ray needs a second to say so."""
+    rate_window_us: Micros = Micros(2 * SECOND)
+    """Over what time the rate of phases is averaged."""
+    unsaid_max: int = 4_096
+    """News kept for an allocator that does not answer; the oldest beyond it the engines tell."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """An offer in hand. `use` is how many phases have run under it."""
+
+    grant: Grant
+    lapses: Instant
+    attributes: Mapping[str, str]
+
+
+@dataclass(slots=True)
+class Desk:
+    """The offers in hand at one replica, and what is still to be told to the allocator."""
+
+    desk: DeskId
+    agent: AgentId
+    bundle: Resources
+    terms: DeskTerms = field(default_factory=DeskTerms)
+    requires: Mapping[str, str] = field(default_factory=dict)
+    waiting: int = 0
+    """Phases that wait for an offer; the shell keeps it."""
+    silent: bool = False
+    held: deque[Held] = field(default_factory=deque)
+    epoch: Epoch | None = None
+    _started: dict[OfferId, Held] = field(default_factory=dict)
+    _resting: dict[OfferId, Held] = field(default_factory=dict)
+    """Finished, and nobody told yet."""
+    _unsaid: dict[OfferId, DeskEvent] = field(default_factory=dict)
+    _unsaid_since: Instant | None = None
+    _waiting_told: int = 0
+    _rate_per_s: float = 0.0
+    _last_arrival: Instant | None = None
+    _round_trip_us: Micros = Micros(5 * MILLISECOND)
+
+    def arrived(self, now: Instant) -> None:
+        """Take note of a phase that wants an offer; its rate says how many to hold."""
+        self._rate_per_s = self._rate_now(now) + SECOND / self.terms.rate_window_us
+        self._last_arrival = now
+
+    def take(self, now: Instant, used: Resources, prefer: NodeId | None = None) -> Grant | None:
+        """Return a grant to run a phase under, or None when nothing is in hand.
+
+        The oldest offer goes first, unless one on `prefer` is in hand.
+        """
+        self._drop_lapsed(now)
+        found = next((held for held in self.held if held.grant.node == prefer), None)
+        if found is None:
+            found = self.held[0] if self.held else None
+        if found is None:
+            return None
+        self.held.remove(found)
+        grant = replace(found.grant, use=found.grant.use + 1, bundle=used)
+        self._started[grant.offer_id] = replace(found, grant=grant)
+        if grant.use == 1:
+            self._say(now, Accepted(grant.offer_id, used))
+        return grant
+
+    def finished(self, now: Instant, grant: Grant) -> None:
+        """Take the engine's word that nothing runs under the grant any more."""
+        held = self._started.pop(grant.offer_id, None)
+        if held is None:
+            return
+        if self.silent:
+            self.held.append(held)
+        else:
+            self._resting[grant.offer_id] = held
+            self._say(now, Finished(grant.offer_id))
+
+    def unstarted(self, grant: Grant) -> None:
+        """Take note that the engine refused the grant for good; it knows why, nobody need be told.
+
+        Should the allocator still count it, the engine's next report corrects that.
+        """
+        self._started.pop(grant.offer_id, None)
+
+    def node_lost(self, node: NodeId) -> int:
+        """Drop what is held on a dead node; return how many offers that was."""
+        before = len(self.held)
+        self.held = deque(held for held in self.held if held.grant.node != node)
+        self._started = {i: h for i, h in self._started.items() if h.grant.node != node}
+        return before - len(self.held)
+
+    def epoch_fenced(self, node: NodeId, epoch: Epoch) -> None:
+        """Drop what is held on `node` under `epoch`: its engine obeys a later one."""
+        self.held = deque(
+            held for held in self.held if held.grant.node != node or held.grant.epoch != epoch
+        )
+
+    def ahead(self, now: Instant) -> int:
+        """Return how many offers to hold beyond the phases that wait."""
+        last = self._last_arrival
+        if last is not None and since(last, now) > self.terms.suppress_after_us:
+            return 0
+        refill_us = self.terms.linger_low_us + self._round_trip_us
+        for_rate = round(2 * self._rate_now(now) * refill_us / SECOND)
+        return min(self.terms.ahead_max, self.terms.ahead_min + for_rate)
+
+    def report(self, now: Instant) -> DeskReport:
+        """Return all that is unsaid; from now on it counts as said."""
+        self._drop_lapsed(now)
+        events = tuple(self._unsaid.values())
+        self._unsaid.clear()
+        self._resting.clear()
+        self._unsaid_since = None
+        self._waiting_told = self.waiting
+        return DeskReport(
+            desk=self.desk,
+            agent=self.agent,
+            bundle=self.bundle,
+            waiting=self.waiting,
+            ahead=self.ahead(now),
+            events=events,
+        )
+
+    def report_due(self, now: Instant) -> Instant | None:
+        """Return when the next report should leave; None when there is nothing to tell."""
+        if self.waiting > self._waiting_told:
+            return now
+        if self._unsaid_since is None:
+            return None
+        few = 2 * len(self.held) < self.ahead(now) + self.waiting
+        linger = self.terms.linger_low_us if few else self.terms.linger_us
+        return after(self._unsaid_since, linger)
+
+    def heard(self, sent: Instant, now: Instant, reply: DeskReply, *, waited: bool) -> None:
+        """Take an answer to the exchange that left at `sent`; `waited` if it was a long poll."""
+        if not waited:
+            self._round_trip_us = Micros((7 * self._round_trip_us + since(sent, now)) // 8)
+        if self.silent:
+            self._resume(now)
+        if self.epoch is None or reply.epoch.supersedes(self.epoch):
+            self.epoch = reply.epoch
+            self._waiting_told = 0
+        for offer_id in reply.withdrawn:
+            self.held = deque(held for held in self.held if held.grant.offer_id != offer_id)
+        for ticket in reply.offers:
+            self._offered(now, sent, ticket)
+
+    def fell_silent(self) -> None:
+        """Take note that the allocator does not answer; keep what nobody was told is finished."""
+        self.silent = True
+        for offer_id, held in self._resting.items():
+            del self._unsaid[offer_id]
+            self.held.append(held)
+        self._resting.clear()
+
+    def _offered(self, now: Instant, sent: Instant, ticket: Ticket) -> None:
+        if self.epoch is not None and self.epoch.supersedes(ticket.epoch):
+            return
+        need = Need(
+            demand=self.bundle,
+            backlog=self.waiting,
+            ahead=self.ahead(now),
+            held=sum(1 for held in self.held if held.grant.epoch == ticket.epoch),
+            requires=self.requires,
+        )
+        match answer(ticket, need):
+            case Decline(refuse_for, _):
+                self._say(now, Declined(ticket.offer_id, refuse_for))
+            case _:
+                grant = Grant(
+                    epoch=ticket.epoch,
+                    offer_id=ticket.offer_id,
+                    use=0,
+                    node=ticket.node,
+                    agent=self.agent,
+                    desk=self.desk,
+                    bundle=ticket.bundle,
+                )
+                self._drop_superseded(ticket.epoch, ticket.node)
+                self.held.append(Held(grant, after(sent, ticket.lasts), ticket.attributes))
+
+    def _drop_superseded(self, epoch: Epoch, node: NodeId) -> None:
+        """Forget offers of earlier epochs on a node that the new allocator has fenced."""
+        self.held = deque(
+            held
+            for held in self.held
+            if held.grant.node != node or not epoch.supersedes(held.grant.epoch)
+        )
+
+    def _drop_lapsed(self, now: Instant) -> None:
+        """Give back offers that ran out unused; in silence they are kept, and engines decide."""
+        if self.silent:
+            return
+        kept: deque[Held] = deque()
+        for held in self.held:
+            if held.lapses > now or self._of_earlier_epoch(held):
+                kept.append(held)
+            else:
+                self._say(now, Declined(held.grant.offer_id))
+        self.held = kept
+
+    def _of_earlier_epoch(self, held: Held) -> bool:
+        return self.epoch is not None and self.epoch.supersedes(held.grant.epoch)
+
+    def _resume(self, now: Instant) -> None:
+        """Tell a speaking allocator of grants that rest between two uses."""
+        self.silent = False
+        for held in self.held:
+            if held.grant.use > 0:
+                self._say(now, Finished(held.grant.offer_id))
+        self.held = deque(held for held in self.held if held.grant.use == 0)
+
+    def _say(self, now: Instant, event: DeskEvent) -> None:
+        """Queue news; of one offer only the last counts, for a finish implies an acceptance."""
+        self._unsaid[event.offer_id] = event
+        if self._unsaid_since is None:
+            self._unsaid_since = now
+        while len(self._unsaid) > self.terms.unsaid_max:
+            forgotten = next(iter(self._unsaid))
+            del self._unsaid[forgotten]
+            self._resting.pop(forgotten, None)
+
+    def _rate_now(self, now: Instant) -> float:
+        """Return phases a second, older ones counting less."""
+        if self._last_arrival is None:
+            return 0.0
+        quiet = since(self._last_arrival, now) / self.terms.rate_window_us
+        return self._rate_per_s * float(2.0 ** (-quiet))

@@ -1,0 +1,54 @@
+"""The quantities the core counts in. Every one is an integer, so every run is exact."""
+
+from dataclasses import dataclass
+from typing import NewType
+
+Micros = NewType("Micros", int)
+"""A duration, in microseconds."""
+
+Instant = NewType("Instant", int)
+"""A point on whichever clock the caller keeps, in microseconds since its zero."""
+
+AgentId = NewType("AgentId", str)
+"""A role of the dialogue: planner, responder, checker."""
+
+DeskId = NewType("DeskId", str)
+"""One replica of an agent's deployment, as the holder of offers."""
+
+NodeId = NewType("NodeId", str)
+"""One engine replica: a placement group's worth of accelerator."""
+
+OfferId = NewType("OfferId", int)
+"""Unique within one epoch, rising, never used twice."""
+
+TurnId = NewType("TurnId", str)
+
+SECOND = Micros(1_000_000)
+MILLISECOND = Micros(1_000)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Epoch:
+    """One life of the allocator: the `n`-th of cluster run `run`."""
+
+    run: str
+    n: int
+
+    def supersedes(self, other: "Epoch") -> bool:
+        """Tell whether this is a later life of the same run; lives of two runs do not compare."""
+        return self.run == other.run and self.n > other.n
+
+
+def after(start: Instant, wait: Micros) -> Instant:
+    """Return the instant `wait` later than `start`."""
+    return Instant(start + wait)
+
+
+def since(start: Instant, now: Instant) -> Micros:
+    """Return how long ago `start` was; never negative, should a clock step back."""
+    return Micros(max(0, now - start))
+
+
+def seconds(amount: float) -> Micros:
+    """Return `amount` seconds as whole microseconds."""
+    return Micros(round(amount * SECOND))

@@ -1,0 +1,112 @@
+"""The outside world, as the inside needs it. Each port has one real and one fake of each kind."""
+
+from collections.abc import AsyncGenerator
+from typing import Protocol
+
+from coordsvc.core.accounting import PhaseEvent, TurnEvent, TurnResult
+from coordsvc.core.dialogue import PhaseWork, TurnRequest
+from coordsvc.core.generation import Chunk, EngineInfo, GenerationRequest
+from coordsvc.core.guard import Refusal
+from coordsvc.core.offers import Grant
+from coordsvc.core.resources import Resources
+from coordsvc.core.units import Instant, Micros, NodeId
+
+
+class Clock(Protocol):
+    """Tells the time; never sleeps."""
+
+    def now(self) -> Instant:
+        """Return the present instant, on a clock that never steps back."""
+        ...
+
+
+class Engine(Protocol):
+    """Turns messages into text on one accelerator. One asyncio loop uses it; it may own threads."""
+
+    async def start(self) -> EngineInfo:
+        """Load, warm up and calibrate; raise `EngineBroken` if that fails."""
+        ...
+
+    def generate(self, request: GenerationRequest) -> AsyncGenerator[Chunk]:
+        """Yield the reply as it is made; the last chunk carries the report.
+
+        Closing the generator early (`aclose`, or cancelling its consumer) stops the work at once.
+        Raises `ContextTooLong` or `BadRequest` before the first chunk, `EngineBroken` at any time.
+        """
+        ...
+
+    def running(self) -> int:
+        """Return how many requests are inside, waiting ones included."""
+        ...
+
+    def check(self) -> None:
+        """Raise `EngineBroken` if the engine can no longer work (say, its thread died)."""
+        ...
+
+    async def stop(self) -> None:
+        """End all work and free what is held; calling it twice does no harm."""
+        ...
+
+
+class Engines(Protocol):
+    """The engine replicas, as an agent calls them: each call goes to the node its grant names."""
+
+    def run(
+        self, request: GenerationRequest, grant: Grant, *, stream: bool
+    ) -> AsyncGenerator[Chunk]:
+        """Yield the reply; in one piece unless `stream`. The last chunk carries the report.
+
+        Raises `NodeGone`, `GrantRefused` (nothing ran), and whatever `Engine.generate` raises.
+        """
+        ...
+
+
+class OfferDesk(Protocol):
+    """Where an agent takes offers from."""
+
+    async def take(self, used: Resources, *, prefer: NodeId | None, left_us: Micros) -> Grant:
+        """Return a grant as soon as there is one; raise `DeadlinePassed` after `left_us`."""
+        ...
+
+    def finished(self, grant: Grant) -> None:
+        """Pass on the engine's word that nothing runs under the grant any more."""
+        ...
+
+    def refused(self, grant: Grant, refusal: Refusal) -> None:
+        """Take note that the engine does not honour the grant."""
+        ...
+
+    def node_lost(self, node: NodeId) -> None:
+        """Take note that the node is dead."""
+        ...
+
+
+class Agents(Protocol):
+    """The agents' deployments, as the conductor of a turn calls them."""
+
+    def work(self, work: PhaseWork) -> AsyncGenerator[PhaseEvent]:
+        """Yield the phase's pieces (only if `work.stream`), then exactly one `PhaseDone`.
+
+        Raises `AgentGone` when the replica dies; `BadRequest`, `Overloaded`, `DeadlinePassed`.
+        """
+        ...
+
+
+class Turns(Protocol):
+    """Whoever answers turns, as the HTTP door needs it."""
+
+    def converse(self, request: TurnRequest, arrived: Instant) -> AsyncGenerator[TurnEvent]:
+        """Yield the reply's pieces (only if `request.stream`), then exactly one `TurnResult`.
+
+        `arrived` is when the request's last byte was in. Closing the generator ends the turn and
+        gives back all that it holds. Raises `BadRequest`, `Overloaded`, `DeadlinePassed`.
+        """
+        ...
+
+    def find(self, turn_id: str) -> TurnResult | None:
+        """Return a recent turn, its check after the reply included once that has run."""
+        ...
+
+    def sent(self, turn_id: str, serialise_us: Micros, client_wait_us: Micros) -> None:
+        """Take note of what the reply's last step cost, after its last byte was handed over."""
+        ...
