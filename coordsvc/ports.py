@@ -5,6 +5,7 @@ from typing import Protocol
 
 from coordsvc.core.accounting import PhaseEvent, TurnEvent, TurnResult
 from coordsvc.core.dialogue import PhaseWork, TurnRequest
+from coordsvc.core.errors import CoordinationError
 from coordsvc.core.generation import Chunk, EngineInfo, GenerationRequest
 from coordsvc.core.guard import Refusal
 from coordsvc.core.offers import Grant
@@ -72,6 +73,10 @@ class OfferDesk(Protocol):
         """Pass on the engine's word that nothing runs under the grant any more."""
         ...
 
+    def uncertain(self, grant: Grant) -> None:
+        """Take note that nobody here knows what became of the grant; its engine will tell."""
+        ...
+
     def refused(self, grant: Grant, refusal: Refusal) -> None:
         """Take note that the engine does not honour the grant."""
         ...
@@ -89,6 +94,18 @@ class Agents(Protocol):
 
         Raises `AgentGone` when the replica dies; `BadRequest`, `Overloaded`, `DeadlinePassed`.
         """
+        ...
+
+
+class TurnRecorder(Protocol):
+    """Whoever keeps count of turns."""
+
+    def answered(self, result: TurnResult) -> None:
+        """Count a turn whose reply has been handed over; must not block."""
+        ...
+
+    def check_lost(self, turn_id: str, error: CoordinationError) -> None:
+        """Count a check after the reply that could not be run."""
         ...
 
 

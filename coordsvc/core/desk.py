@@ -42,7 +42,7 @@ from coordsvc.core.units import (
 class DeskTerms:
     """How a desk holds offers and talks to the allocator."""
 
-    ahead_min: int = 2
+    ahead_min: int = 4
     """Offers held even when hardly anything arrives, so that a lone turn need not wait."""
     ahead_max: int = 48
     """Bounds what is held ahead; beyond it, hoarding costs others more than it saves."""
@@ -127,11 +127,8 @@ class Desk:
             self._resting[grant.offer_id] = held
             self._say(now, Finished(grant.offer_id))
 
-    def unstarted(self, grant: Grant) -> None:
-        """Take note that the engine refused the grant for good; it knows why, nobody need be told.
-
-        Should the allocator still count it, the engine's next report corrects that.
-        """
+    def uncertain(self, grant: Grant) -> None:
+        """Forget a grant of which nobody here knows whether it ran; its engine's report will tell."""
         self._started.pop(grant.offer_id, None)
 
     def node_lost(self, node: NodeId) -> int:

@@ -31,6 +31,9 @@ WORKER: dict[Phase, AgentId] = {
 }
 """Whose work each phase is."""
 
+SPOKEN = frozenset({Phase.RESPOND, Phase.REVISE})
+"""The phases whose text may become the reply."""
+
 MOVES: dict[Phase, frozenset[Phase | None]] = {
     Phase.PLAN: frozenset({Phase.RESPOND}),
     Phase.RESPOND: frozenset({Phase.CHECK, None}),
@@ -134,6 +137,11 @@ class Dialogue:
     _drafts: list[str] = field(default_factory=list)
     _verdicts: list[Verdict] = field(default_factory=list)
     _doing: Phase | None = None
+
+    @property
+    def streams(self) -> bool:
+        """Whether the reply may be shown as it is made: nothing can overrule it later."""
+        return self.mode is ReplyMode.STREAM_THEN_CHECK or CHECKER not in self.rules.agents
 
     def start(self) -> Step:
         """Return the turn's first step."""

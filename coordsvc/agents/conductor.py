@@ -1,0 +1,242 @@
+"""The conductor of turns: asks the dialogue what is next, has it done, and closes the account."""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+
+from coordsvc.core.accounting import (
+    Delta,
+    PhaseDone,
+    PhaseReport,
+    PhaseSpan,
+    TurnEvent,
+    TurnResult,
+    close,
+)
+from coordsvc.core.dialogue import (
+    SPOKEN,
+    Dialogue,
+    PhaseWork,
+    Reply,
+    Rules,
+    Run,
+    TurnRequest,
+    Verdict,
+)
+from coordsvc.core.errors import AgentGone, CoordinationError, DeadlinePassed
+from coordsvc.core.units import SECOND, Instant, Micros, after, since
+from coordsvc.ports import Agents, Clock, TurnRecorder
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What bounds the conductor."""
+
+    agent_losses_max: int = 3
+    """Replicas that may die under one phase before the turn is given up."""
+    turns_remembered_max: int = 1_024
+    """Finished turns that can still be asked about."""
+
+
+@dataclass(slots=True)
+class Turn:
+    """One turn under way."""
+
+    request: TurnRequest
+    arrived: Instant
+    deadline: Instant
+    ingress_us: Micros
+    spans: list[PhaseSpan] = field(default_factory=list)
+    done: PhaseDone | None = None
+    """The phase that has just ended."""
+    spoke: PhaseDone | None = None
+    """The phase whose text may become the reply."""
+
+
+class Conductor:
+    """Answers turns: runs their phases one after another, and accounts for every second."""
+
+    def __init__(
+        self,
+        agents: Agents,
+        rules: Rules,
+        clock: Clock,
+        recorder: TurnRecorder,
+        limits: Limits = Limits(),
+    ) -> None:
+        self._agents = agents
+        self._rules = rules
+        self._clock = clock
+        self._recorder = recorder
+        self._limits = limits
+        self._recent: OrderedDict[str, TurnResult] = OrderedDict()
+        self._after_reply: set[asyncio.Task[None]] = set()
+
+    async def converse(
+        self, request: TurnRequest, arrived: Instant
+    ) -> AsyncGenerator[TurnEvent]:
+        """Yield the reply's pieces (only if `request.stream`), then exactly one `TurnResult`."""
+        dialogue = Dialogue(self._rules, request.mode)
+        begun = self._clock.now()
+        turn = Turn(request, arrived, after(arrived, request.deadline_us), since(arrived, begun))
+        live = request.stream and dialogue.streams
+        step = dialogue.start()
+        while isinstance(step, Run):
+            async with aclosing(self._phase(turn, step, live=live)) as pieces:
+                async for piece in pieces:
+                    yield piece
+            step = dialogue.finished(_outcome(turn))
+        if request.stream and not live:
+            yield Delta(step.text)
+        result = self._close(turn, step)
+        self._remember(request.turn_id, result)
+        if step.then is not None:
+            self._continue(turn, dialogue, step.then, result)
+        yield result
+
+    def find(self, turn_id: str) -> TurnResult | None:
+        """Return a recent turn, its check after the reply included once that has run."""
+        return self._recent.get(turn_id)
+
+    def sent(self, turn_id: str, serialise_us: Micros, client_wait_us: Micros) -> None:
+        """Add what the reply's last step cost, and count the turn."""
+        if (result := self._recent.get(turn_id)) is None:
+            return
+        account = result.account
+        parts = {**account.parts, "ingress": Micros(account.parts["ingress"] + serialise_us)}
+        whole = replace(
+            account,
+            wall_us=Micros(account.wall_us + serialise_us),
+            parts=parts,
+            client_wait_us=client_wait_us,
+        )
+        self._remember(turn_id, replace(result, account=whole))
+        self._recorder.answered(self._recent[turn_id])
+
+    async def _phase(self, turn: Turn, run: Run, *, live: bool) -> AsyncGenerator[Delta]:
+        """Run one phase, elsewhere if its replica dies; leave its outcome in `turn.done`."""
+        started, lost_us, losses = self._clock.now(), 0, 0
+        streams = live and run.phase in SPOKEN
+        text = ""
+        while True:
+            attempt = self._clock.now()
+            work = self._work(turn, run, text, stream=streams)
+            try:
+                async with aclosing(self._agents.work(work)) as events:
+                    while True:
+                        async with asyncio.timeout(self._left_s(turn)):
+                            event = await anext(events)
+                        if isinstance(event, PhaseDone):
+                            break
+                        text += event.text
+                        yield event
+            except TimeoutError:
+                raise DeadlinePassed(f"{run.phase} was not done in time") from None
+            except AgentGone:
+                losses += 1
+                lost_us += since(attempt, self._clock.now())
+                if losses > self._limits.agent_losses_max:
+                    raise
+                continue
+            self._book(turn, run, event, started, Micros(lost_us))
+            return
+
+    def _work(self, turn: Turn, run: Run, prefix: str, *, stream: bool) -> PhaseWork:
+        request = turn.request
+        return PhaseWork(
+            turn_id=request.turn_id,
+            run=run,
+            conversation=request.conversation,
+            max_tokens=request.max_tokens,
+            sampling=request.sampling,
+            stream=stream,
+            left_us=Micros(max(0, turn.deadline - self._clock.now())),
+            prefix=prefix,
+            warm_tokens=max((span.report.shared_tokens for span in turn.spans), default=0),
+        )
+
+    def _book(
+        self, turn: Turn, run: Run, done: PhaseDone, started: Instant, lost_us: Micros
+    ) -> None:
+        before = (len(turn.spans) - 1,) if turn.spans else ()
+        turn.spans.append(
+            PhaseSpan(
+                report=done.report,
+                started=started,
+                ended=self._clock.now(),
+                retry_us=lost_us,
+                predecessors=before,
+            )
+        )
+        turn.done = done
+        if run.phase in SPOKEN:
+            turn.spoke = done
+
+    def _left_s(self, turn: Turn) -> float:
+        return max(0, turn.deadline - self._clock.now()) / SECOND
+
+    def _close(self, turn: Turn, reply: Reply) -> TurnResult:
+        assert turn.spoke is not None, "a turn ends after a draft"
+        reports = tuple(span.report for span in turn.spans)
+        account = close(
+            tuple(turn.spans),
+            wall_us=since(turn.arrived, self._clock.now()),
+            ingress_us=turn.ingress_us,
+            reply=len(turn.spans) - 1,
+        )
+        return TurnResult(
+            text=reply.text,
+            finish=turn.spoke.finish,
+            prompt_tokens=sum(report.prompt_tokens for report in reports),
+            output_tokens=sum(report.output_tokens for report in reports),
+            reply_tokens=turn.spoke.report.output_tokens,
+            verdict=reply.verdict,
+            gave_up=reply.gave_up,
+            account=account,
+            phases=reports,
+        )
+
+    def _continue(self, turn: Turn, dialogue: Dialogue, then: Run, result: TurnResult) -> None:
+        """Run what comes after the reply, beside whatever the caller does next."""
+        task = asyncio.create_task(self._after(turn, dialogue, then, result))
+        self._after_reply.add(task)
+        task.add_done_callback(self._after_reply.discard)
+
+    async def _after(
+        self, turn: Turn, dialogue: Dialogue, then: Run, result: TurnResult
+    ) -> None:
+        replied = len(turn.spans) - 1
+        try:
+            async with aclosing(self._phase(turn, then, live=False)) as pieces:
+                async for _ in pieces:
+                    pass
+        except CoordinationError as error:
+            self._recorder.check_lost(turn.request.turn_id, error)
+            return
+        last = dialogue.finished(_outcome(turn))
+        assert isinstance(last, Reply), "a check after the reply ends the turn"
+        spent = turn.spans[replied + 1].wall_us
+        current = self._recent.get(turn.request.turn_id, result)
+        self._remember(
+            turn.request.turn_id,
+            replace(
+                current,
+                verdict=last.verdict,
+                account=replace(current.account, post_reply_us=spent),
+                phases=tuple(span.report for span in turn.spans),
+            ),
+        )
+
+    def _remember(self, turn_id: str, result: TurnResult) -> None:
+        self._recent[turn_id] = result
+        while len(self._recent) > self._limits.turns_remembered_max:
+            self._recent.popitem(last=False)
+
+
+def _outcome(turn: Turn) -> str | Verdict:
+    """Return what the phase that has just ended came to."""
+    assert turn.done is not None
+    return turn.done.text if turn.done.verdict is None else turn.done.verdict
+

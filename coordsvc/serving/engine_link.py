@@ -1,0 +1,65 @@
+"""The allocator's line to one engine replica."""
+
+import asyncio
+from typing import Any, Protocol
+
+from ray.serve.handle import DeploymentHandle
+
+from coordsvc.core.errors import NodeGone
+from coordsvc.core.offers import Grant
+from coordsvc.core.units import Epoch, NodeId, OfferId
+from coordsvc.serving.pool import Watched
+from coordsvc.serving.wire import quick, translated, unary
+
+ANSWER_S = 10.0
+"""An engine that has not answered for so long is asked again; only death ends the line."""
+
+
+class EngineLink(Protocol):
+    """What the allocator asks of an engine. Each call raises `NodeGone` when it has died."""
+
+    async def fence(self, epoch: Epoch) -> tuple[Grant, ...] | None:
+        """Have unstarted work of earlier epochs refused; return all that runs there."""
+        ...
+
+    async def void(self, offer_id: OfferId) -> bool:
+        """Have the offer never started; return whether it runs already."""
+        ...
+
+    async def watch(self, epoch: Epoch, wait_s: float) -> Watched:
+        """Return the engine's word after `wait_s`; raise `NodeGone` as soon as it dies."""
+        ...
+
+
+class ServeEngineLink:
+    """Reaches an engine replica through Serve, pinned by its node id."""
+
+    def __init__(self, engine: DeploymentHandle[Any], node: NodeId) -> None:
+        self._node = node
+        self._fence = quick(engine, "fence")
+        self._void = quick(engine, "void")
+        self._watch = quick(engine, "watch")
+
+    async def fence(self, epoch: Epoch) -> tuple[Grant, ...] | None:
+        """Have unstarted work of earlier epochs refused; return all that runs there."""
+        running: tuple[Grant, ...] | None = await self._ask(self._fence, epoch)
+        return running
+
+    async def void(self, offer_id: OfferId) -> bool:
+        """Have the offer never started; return whether it runs already."""
+        answer: dict[OfferId, bool] = await self._ask(self._void, (offer_id,))
+        return answer[offer_id]
+
+    async def watch(self, epoch: Epoch, wait_s: float) -> Watched:
+        """Return the engine's word after `wait_s`; raise `NodeGone` as soon as it dies."""
+        word: Watched = await self._ask(self._watch, epoch, wait_s)
+        return word
+
+    async def _ask(self, method: Any, *args: object) -> Any:
+        while True:
+            async with translated(NodeGone, f"engine {self._node}"):
+                try:
+                    async with asyncio.timeout(ANSWER_S):
+                        return await unary(method.remote(*args, node=self._node))
+                except TimeoutError:
+                    continue  # slow is not dead; asking again does no harm

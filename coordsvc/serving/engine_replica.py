@@ -1,0 +1,162 @@
+"""One engine replica: an accelerator's worth of model behind its own guard.
+
+The guard is the authority on what runs here. The allocator fences it before it offers anything,
+and then keeps a `watch` call open: the replica's regular word on what runs and what has ended,
+and, by breaking, the news of its death. As long as nobody watches, the replica asks to be joined.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from typing import Any
+
+from coordsvc.core.errors import CoordinationError, EngineBroken
+from coordsvc.core.generation import Chunk, EngineInfo, GenerationRequest
+from coordsvc.core.guard import Guard, Refusal
+from coordsvc.core.offers import Grant
+from coordsvc.core.resources import Resources
+from coordsvc.core.units import Epoch, NodeId, OfferId
+from coordsvc.ports import Engine
+from coordsvc.serving.pool import NodeCard, Pool, Watched
+from coordsvc.serving.wire import Failure
+
+REJOIN_S = 0.25
+"""How often an unwatched replica asks to be joined."""
+
+
+class EngineReplica:
+    """Runs granted work on one engine."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        node: NodeId,
+        capacity: Resources,
+        attributes: Mapping[str, str],
+        pool: Pool,
+        *,
+        guarded: bool = True,
+    ) -> None:
+        self._engine = engine
+        self._node = node
+        self._attributes = dict(attributes)
+        self._pool = pool
+        self._guard = Guard(capacity)
+        self._guarded = guarded
+        self._watchers = 0
+        self._fenced = asyncio.Event()
+        self._joining: asyncio.Task[None] | None = None
+
+    async def start(self) -> EngineInfo:
+        """Load the engine, then keep asking to be joined while nobody watches."""
+        info = await self._engine.start()
+        if self._guarded:
+            self._joining = asyncio.create_task(self._keep_joined(info))
+        return info
+
+    async def run(
+        self, request: GenerationRequest, grant: Grant, *, node: str | None = None
+    ) -> Chunk | Refusal | Failure:
+        """Return the whole reply as one chunk; `node` is for the router."""
+        del node
+        pieces: list[str] = []
+        async with aclosing(self._granted(request, grant)) as chunks:
+            async for chunk in chunks:
+                if not isinstance(chunk, Chunk):
+                    return chunk
+                pieces.append(chunk.text)
+                if chunk.report is not None:
+                    return Chunk("".join(pieces), chunk.report)
+        raise EngineBroken("the engine ended without a report")
+
+    async def stream(
+        self, request: GenerationRequest, grant: Grant, *, node: str | None = None
+    ) -> AsyncGenerator[Chunk | Refusal | Failure]:
+        """Yield the reply as it is made; `node` is for the router."""
+        del node
+        async with aclosing(self._granted(request, grant)) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
+    async def fence(self, epoch: Epoch, *, node: str | None = None) -> tuple[Grant, ...] | None:
+        """Refuse unstarted work of earlier epochs from now on; return all that runs.
+
+        None says that a later epoch has been here: the caller must stop.
+        """
+        del node
+        return self._guard.fence(epoch)
+
+    async def void(
+        self, offer_ids: tuple[OfferId, ...], *, node: str | None = None
+    ) -> dict[OfferId, bool]:
+        """Never start these offers from now on; return for each whether it runs already."""
+        del node
+        return {offer_id: self._guard.void(offer_id) for offer_id in offer_ids}
+
+    async def watch(self, epoch: Epoch, wait_s: float, *, node: str | None = None) -> Watched:
+        """Return what runs and what has ended, after `wait_s`; by breaking, tell of our death."""
+        del node
+        self._watchers += 1
+        try:
+            await asyncio.sleep(wait_s)
+        finally:
+            self._watchers -= 1
+        if self._guard.epoch != epoch:
+            return Watched(superseded=True)
+        running = frozenset(grant.offer_id for grant in self._guard.running())
+        return Watched(
+            running=running,
+            finished=self._guard.take_finished(),
+            broken_reservations=self._guard.journal.broken_reservations,
+        )
+
+    async def journal(self, *, node: str | None = None) -> dict[str, Any]:
+        """Return what the guard has counted, and what runs now."""
+        del node
+        counted = self._guard.journal
+        return {
+            "node": self._node,
+            "admitted": counted.admitted,
+            "finished": counted.finished,
+            "refused": {reason.value: count for reason, count in counted.refused.items()},
+            "broken_reservations": counted.broken_reservations,
+            "running": len(self._guard.running()),
+            "in_engine": self._engine.running(),
+        }
+
+    def check_health(self) -> None:
+        """Raise `EngineBroken` if this replica should be replaced; Serve asks regularly."""
+        self._engine.check()
+
+    async def stop(self) -> None:
+        """End all work; Serve has drained the replica before."""
+        if self._joining is not None:
+            self._joining.cancel()
+        await self._engine.stop()
+
+    async def _granted(
+        self, request: GenerationRequest, grant: Grant
+    ) -> AsyncGenerator[Chunk | Refusal | Failure]:
+        if self._guarded and (refusal := self._guard.admit(grant)) is not None:
+            yield refusal
+            return
+        try:
+            async with aclosing(self._engine.generate(request)) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+        except CoordinationError as error:
+            yield Failure(error)
+        finally:
+            if self._guarded:
+                self._guard.finish(grant)
+
+    async def _keep_joined(self, info: EngineInfo) -> None:
+        card = NodeCard(
+            node=self._node,
+            capacity=self._guard.capacity,
+            attributes={"model": info.model, "engine": info.kind, **self._attributes},
+        )
+        while True:
+            if not self._watchers:
+                await self._pool.join(card)
+            await asyncio.sleep(REJOIN_S)

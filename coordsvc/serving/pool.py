@@ -1,0 +1,92 @@
+"""The allocator's actor, as replicas reach it: found by name, made by whoever comes first.
+
+The actor is named and detached: it belongs to the application, not to a replica, and Ray restarts
+it for ever. Its state is soft; whoever calls it must live with its silence.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import ray
+from ray.actor import ActorHandle
+from ray.exceptions import RayActorError
+
+from coordsvc.core.messages import DeskReply, DeskReport
+from coordsvc.core.resources import Resources
+from coordsvc.core.units import NodeId, OfferId
+
+NAMESPACE = "coordsvc"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeCard:
+    """What an engine replica says when it asks to be joined."""
+
+    node: NodeId
+    capacity: Resources
+    attributes: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watched:
+    """An engine's regular word: what runs, and what has ended since the last."""
+
+    running: frozenset[OfferId] = frozenset()
+    finished: tuple[OfferId, ...] = ()
+    broken_reservations: int = 0
+    superseded: bool = False
+    """A later epoch has fenced this engine: the watcher must stop."""
+
+
+class AllocatorSilent(Exception):
+    """The allocator cannot be reached now; Ray is restarting it, or will."""
+
+
+def allocator_name(app: str) -> str:
+    """Return the name of an application's allocator actor."""
+    return f"coordsvc-allocator-{app}"
+
+
+def instruments_name(app: str) -> str:
+    """Return the name of an application's instrumentation actor."""
+    return f"coordsvc-instruments-{app}"
+
+
+def find(name: str) -> ActorHandle[Any] | None:
+    """Return a named actor of ours, or None where there is none."""
+    try:
+        return ray.get_actor(name, namespace=NAMESPACE)
+    except ValueError:
+        return None
+
+
+class Pool:
+    """The way to one application's allocator."""
+
+    def __init__(self, app: str) -> None:
+        self._name = allocator_name(app)
+        self._actor: ActorHandle[Any] | None = None
+
+    async def join(self, card: NodeCard) -> None:
+        """Ask to be joined; an allocator that is silent now will be asked again."""
+        try:
+            await self._reach().join.remote(card)
+        except (RayActorError, AllocatorSilent):
+            self._actor = None
+
+    async def exchange(self, report: DeskReport, wait_s: float) -> DeskReply:
+        """Tell what happened at a desk, and hear what is new; raise `AllocatorSilent`."""
+        try:
+            reply: DeskReply = await self._reach().exchange.remote(report, wait_s)
+        except RayActorError as error:
+            self._actor = None
+            raise AllocatorSilent(str(error)) from error
+        return reply
+
+    def _reach(self) -> ActorHandle[Any]:
+        if self._actor is None:
+            self._actor = find(self._name)
+        if self._actor is None:
+            raise AllocatorSilent(f"there is no actor {self._name}")
+        return self._actor

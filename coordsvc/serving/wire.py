@@ -1,0 +1,81 @@
+"""What travels over Serve's handles beside the words of the core, and how a call ends.
+
+Errors that are part of the protocol travel as values: a raised one would be wrapped in Ray's task
+error, with a traceback made, shipped and logged for something that is normal.
+"""
+
+from collections.abc import AsyncGenerator, Awaitable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
+
+from ray.exceptions import ActorDiedError, ActorUnavailableError, RayActorError
+from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
+from ray.serve.handle import DeploymentHandle
+
+from coordsvc.core.errors import CoordinationError, Overloaded, RetryableError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """The call ended in this error."""
+
+    error: CoordinationError
+
+
+DEAD = (ActorDiedError, ActorUnavailableError, RayActorError, DeploymentUnavailableError)
+"""What a handle raises when the replica at its other end has died."""
+
+
+def quick(handle: DeploymentHandle[Any], method: str, *, stream: bool = False) -> Any:
+    """Return the handle's `method`, ready to be called often; plain pickle is the cheapest way."""
+    return handle.options(
+        method_name=method,
+        stream=stream,
+        request_serialization="pickle",
+        response_serialization="pickle",
+    )
+
+
+@asynccontextmanager
+async def translated(gone: type[RetryableError], what: str) -> AsyncGenerator[None]:
+    """Raise `gone` for a dead replica, and `Overloaded` for a full queue, in the body's place."""
+    try:
+        yield
+    except DEAD as error:
+        raise gone(f"{what}: {type(error).__name__}") from error
+    except BackPressureError as error:
+        raise Overloaded(f"{what}: its queue is full") from error
+
+
+def unwrap(answer: T | Failure) -> T:
+    """Return the answer; raise the error it carries instead, if it does."""
+    if isinstance(answer, Failure):
+        raise answer.error
+    return answer
+
+
+async def unary(call: Any) -> Any:
+    """Return a unary call's answer, unwrapped; whoever gives up on it cancels it."""
+    done = False
+    try:
+        answer = await cast("Awaitable[Any]", call)
+        done = True
+        return unwrap(answer)
+    finally:
+        if not done:
+            call.cancel()
+
+
+async def streamed(call: Any) -> AsyncGenerator[Any]:
+    """Yield a streaming call's answers, unwrapped; whoever leaves early cancels it."""
+    done = False
+    try:
+        async for answer in call:
+            yield unwrap(answer)
+        done = True
+    finally:
+        if not done:
+            call.cancel()

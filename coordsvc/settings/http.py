@@ -1,0 +1,59 @@
+"""The HTTP door's limits and defaults."""
+
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from coordsvc.core.dialogue import ReplyMode
+
+MESSAGES_CEILING = 1024
+"""Parsing stops here, whatever `messages_max` says: one MiB could hold 36,000 empty messages."""
+
+
+class HttpSettings(BaseModel):
+    """What the door lets in, and what it assumes when a request does not say."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    body_bytes_max: int = Field(default=1 << 20, ge=1024, le=64 << 20)
+    """Bytes. 1 MiB is some 250,000 tokens: more than any model served here can read."""
+    body_s: float = Field(default=10.0, gt=0)
+    """Seconds for a body to arrive. A dialogue is a packet or a few; a trickle is abuse."""
+    messages_max: int = Field(default=256, ge=1, le=MESSAGES_CEILING)
+    """Messages in a conversation. Longer ones overflow the context long before."""
+    stop_chars_max: int = Field(default=256, ge=1)
+    """Characters of one stop sequence. Engines compare each against the tail of every reply."""
+    turns_in_flight_max: int = Field(default=256, ge=1)
+    """Requests inside the door at once, slow readers included. Each may hold one body in memory;
+    more than this wait longer than their deadline, so they had better come back."""
+    retry_after_s: int = Field(default=1, ge=1)
+    """Seconds until a refused client should return. A few turns have ended by then."""
+    max_tokens_default: int = Field(default=256, ge=1)
+    """Tokens of a reply when the request does not say: a long paragraph."""
+    max_tokens_max: int = Field(default=4096, ge=1)
+    """Tokens of a reply at most. Bounds how long one turn may hold an engine's batch slot."""
+    temperature_default: float = Field(default=0.0, ge=0, le=2)
+    """No unit; OpenAI's own default is 1. Small models ramble at 1, and greedy replies repeat,
+    which measurements and prefix caches both like."""
+    deadline_s: float = Field(default=120.0, gt=0)
+    """Seconds a turn may take when the request does not say; clients give up at about this."""
+    deadline_s_max: float = Field(default=600.0, gt=0)
+    """Seconds a turn may ask for: the OpenAI client's own default timeout."""
+    slow_client_s: float = Field(default=10.0, gt=0)
+    """Seconds without the transport taking another byte before the connection is dropped.
+    The turn itself never waits for the client; this only frees the reply's memory."""
+    mode: ReplyMode = ReplyMode.CHECK_THEN_SEND
+    """How replies are checked when the request does not say: what a user sees has been checked."""
+    account: bool = True
+    """Whether the reply tells where its time went when the request does not say: it is what
+    this service is for, and costs some 10 microseconds."""
+
+    @model_validator(mode="after")
+    def _defaults_within_limits(self) -> Self:
+        if self.max_tokens_default > self.max_tokens_max:
+            message = "max_tokens_default must not exceed max_tokens_max"
+            raise ValueError(message)
+        if self.deadline_s > self.deadline_s_max:
+            message = "deadline_s must not exceed deadline_s_max"
+            raise ValueError(message)
+        return self

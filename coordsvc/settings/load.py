@@ -1,0 +1,128 @@
+"""Reading and checking settings: what is wrong is said with its path, value and remedy."""
+
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from coordsvc.core.errors import BadRequest
+from coordsvc.settings.tree import AppSettings
+
+SHOWN_MAX = 80
+"""Characters of a wrong value that an error repeats."""
+
+
+class SettingsError(BadRequest):
+    """The settings are wrong; the message has a line for each fault."""
+
+
+def check(args: Mapping[str, Any], where: str = "args") -> AppSettings:
+    """Return the settings in `args`; raise `SettingsError` telling every fault in them."""
+    try:
+        return AppSettings.model_validate(dict(args))
+    except ValidationError as error:
+        faults = [_fault(fault, where) for fault in error.errors(include_url=False)]
+        raise SettingsError("\n".join(faults)) from None
+
+
+def read_deployment(path: Path) -> dict[str, Any]:
+    """Return a Serve config file of ours, its applications' args checked."""
+    try:
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(f"{path}: cannot be read: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: is not YAML: {error}") from error
+    applications = config.get("applications") if isinstance(config, dict) else None
+    if not isinstance(applications, list) or not applications:
+        raise SettingsError(f"{path}: has no `applications`; a Serve config file is right")
+    for position, application in enumerate(applications):
+        if not isinstance(application, dict):
+            raise SettingsError(f"{path}: applications[{position}] is not a mapping")
+        if str(application.get("import_path", "")).startswith("coordsvc."):
+            args = application.get("args") or {}
+            if not isinstance(args, dict):
+                raise SettingsError(f"{path}: applications[{position}].args is not a mapping")
+            check(args, f"applications[{position}].args")
+    return dict(config)
+
+
+def _fault(fault: Any, where: str) -> str:
+    path = _path(where, _without_tags(fault["loc"]))
+    if fault["type"] == "extra_forbidden":
+        return f"{path}: there is no such setting{_hint(fault['loc'])}"
+    message = str(fault["msg"]).removeprefix("Value error, ")
+    if fault["type"] == "value_error" and isinstance(fault["input"], dict | BaseModel):
+        return f"{path}: {message}"
+    return f"{path}: {_shown(fault['input'])} is not right: {message}"
+
+
+def _path(where: str, loc: Sequence[int | str]) -> str:
+    parts = [f"[{step}]" if isinstance(step, int) else f".{step}" for step in loc]
+    return where + "".join(parts)
+
+
+def _without_tags(loc: Sequence[int | str]) -> list[int | str]:
+    """Return the way as it stands in the file: pydantic adds a step for each chosen `kind`."""
+    node: Any = AppSettings
+    way: list[int | str] = []
+    for step in loc:
+        inside = _inside(node, step)
+        if step in _fields(node) or not _is_tag(node, step):
+            way.append(step)
+        node = inside
+    return way
+
+
+def _is_tag(node: Any, step: int | str) -> bool:
+    return any(
+        (kind := candidate.model_fields.get("kind")) is not None and kind.default == step
+        for candidate in _classes(node)
+    )
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= SHOWN_MAX else text[:SHOWN_MAX] + "..."
+
+
+def _hint(loc: Sequence[int | str]) -> str:
+    """Return the settings that exist where an unknown one was found."""
+    node: Any = AppSettings
+    known: list[str] = []
+    for step in loc:
+        known = _fields(node)
+        node = _inside(node, step)
+    wrong = str(loc[-1])
+    near = get_close_matches(wrong, known, n=1)
+    if near:
+        return f"; did you mean `{near[0]}`?"
+    return f"; known here: {', '.join(known)}" if known else ""
+
+
+def _fields(node: Any) -> list[str]:
+    return sorted(getattr(node, "model_fields", {}))
+
+
+def _inside(node: Any, step: int | str) -> Any:
+    """Return the class of settings that `step` leads to, or None."""
+    field = getattr(node, "model_fields", {}).get(step)
+    candidates = _classes(field.annotation) if field is not None else _classes(node)
+    if field is not None and len(candidates) == 1:
+        return candidates[0]
+    if field is not None:
+        return field.annotation
+    for candidate in candidates:
+        kind = candidate.model_fields.get("kind")
+        if kind is not None and kind.default == step:
+            return candidate
+    return None
+
+
+def _classes(annotation: Any) -> list[Any]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [found for part in getattr(annotation, "__args__", ()) for found in _classes(part)]
