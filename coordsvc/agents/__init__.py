@@ -1,1 +1,1 @@
-"""Planner, responder and checker, and the conductor of a turn: async, written against ports only."""
+"""Planner, responder, checker, and the conductor of a turn: async, against ports only."""

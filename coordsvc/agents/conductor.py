@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from coordsvc.core.accounting import (
     Delta,
     PhaseDone,
-    PhaseReport,
     PhaseSpan,
     TurnEvent,
     TurnResult,
@@ -74,9 +73,7 @@ class Conductor:
         self._recent: OrderedDict[str, TurnResult] = OrderedDict()
         self._after_reply: set[asyncio.Task[None]] = set()
 
-    async def converse(
-        self, request: TurnRequest, arrived: Instant
-    ) -> AsyncGenerator[TurnEvent]:
+    async def converse(self, request: TurnRequest, arrived: Instant) -> AsyncGenerator[TurnEvent]:
         """Yield the reply's pieces (only if `request.stream`), then exactly one `TurnResult`."""
         dialogue = Dialogue(self._rules, request.mode)
         begun = self._clock.now()
@@ -204,9 +201,7 @@ class Conductor:
         self._after_reply.add(task)
         task.add_done_callback(self._after_reply.discard)
 
-    async def _after(
-        self, turn: Turn, dialogue: Dialogue, then: Run, result: TurnResult
-    ) -> None:
+    async def _after(self, turn: Turn, dialogue: Dialogue, then: Run, result: TurnResult) -> None:
         replied = len(turn.spans) - 1
         try:
             async with aclosing(self._phase(turn, then, live=False)) as pieces:
@@ -239,4 +234,3 @@ def _outcome(turn: Turn) -> str | Verdict:
     """Return what the phase that has just ended came to."""
     assert turn.done is not None
     return turn.done.text if turn.done.verdict is None else turn.done.verdict
-

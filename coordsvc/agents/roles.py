@@ -1,7 +1,8 @@
 """What each agent asks the model, and how it reads the answer.
 
-Every agent's prompt begins with the same messages (`shared`), and its own instruction comes last:
-so an engine that has read the conversation for one agent has it cached for the next.
+Every agent's prompt begins with the same messages (`shared`), and its own instruction comes after:
+so an engine that has read the conversation for one agent has it cached for the next. A short last
+message is said again at the very end: small models answer what they read last.
 """
 
 from collections.abc import Callable
@@ -31,6 +32,8 @@ VERDICT_TOKENS = 72
 """Enough for the longest verdict that the schema admits."""
 UNREADABLE = Verdict(accept=False, score=0, reason="the checker's answer could not be read")
 SCORE_MAX = 10
+REPEATED_CHARS_MAX = 1_000
+"""A longer last message is not said again: it would cost more context than it helps."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,11 +62,19 @@ def shared(conversation: tuple[Message, ...]) -> tuple[Message, ...]:
 
 
 def _request(
-    work: PhaseWork, instruction: str, max_tokens: int, sampling: Sampling, **more: Any
+    work: PhaseWork,
+    instruction: str,
+    max_tokens: int,
+    sampling: Sampling,
+    *,
+    repeat: bool = True,
+    **more: Any,
 ) -> GenerationRequest:
     common = shared(work.conversation)
+    last = work.conversation[-1]
+    again = (last,) if repeat and len(last.text) <= REPEATED_CHARS_MAX else ()
     return GenerationRequest(
-        messages=(*common, Message("system", instruction)),
+        messages=(*common, Message("system", instruction), *again),
         max_new_tokens=max_tokens,
         sampling=sampling,
         prefix=work.prefix,
@@ -74,7 +85,7 @@ def _request(
 
 
 def _inner(work: PhaseWork) -> Sampling:
-    """Return the user's sampling without the user's stop strings, for what the user does not see."""
+    """Return the user's sampling less the stop strings, for what the user does not see."""
     chosen = work.sampling
     return Sampling(temperature=chosen.temperature, top_p=chosen.top_p, seed=chosen.seed)
 
@@ -82,7 +93,7 @@ def _inner(work: PhaseWork) -> Sampling:
 def _plan(work: PhaseWork, budget: Budget) -> GenerationRequest:
     return _request(
         work,
-        "Write a plan for answering the last message: at most three short steps, nothing else.",
+        "Plan the answer: say in one short sentence which facts it must contain.",
         budget.plan_tokens,
         _inner(work),
         # what later phases add to this very prompt: the reply, then its verdict
@@ -95,21 +106,21 @@ def _respond(work: PhaseWork, budget: Budget) -> GenerationRequest:
     if work.run.phase is Phase.REVISE:
         reason = work.run.verdict.reason if work.run.verdict else ""
         instruction = (
-            f"Your draft was:\n{work.run.draft}\n\nA checker objects: {reason}\n"
-            "Write a better answer to the last message, and nothing else."
+            f"A first answer was: {work.run.draft}\nA checker objected: {reason}\nAnswer better."
         )
     else:
-        instruction = f"Follow this plan:\n{work.run.plan}\n\nAnswer the last message now."
+        instruction = f"Notes for the answer: {work.run.plan}"
     return _request(work, instruction, work.max_tokens, work.sampling)
 
 
 def _check(work: PhaseWork, budget: Budget) -> GenerationRequest:
     return _request(
         work,
-        f"This answer is to be checked:\n{work.run.draft}\n\n"
+        f"This answer is to be checked: {work.run.draft}\n"
         "Is it correct, complete and polite? Judge it as JSON: accept, score from 0 to 10, reason.",
         budget.check_tokens,
         _inner(work),
+        repeat=False,
         json_schema=VERDICT_SCHEMA,
     )
 

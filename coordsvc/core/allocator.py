@@ -8,7 +8,7 @@ the desk's for an offer that it never started. Expiry and rescission ask the eng
 """
 
 import heapq
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from typing import assert_never
 
@@ -123,11 +123,15 @@ class Allocator:
             effects += self._apply(now, event)
         except ProtocolError as refusal:
             effects.append(Refused(event, f"{type(refusal).__name__}: {refusal}"))
-        return effects + self._offer(now) + self._reclaim()
+        return effects + self._offer(now) + self._reclaim(now)
 
     def next_expiry(self) -> Instant | None:
-        """Return when a `Ticked` is due at the latest."""
+        """Return when a `Ticked` is due at the latest: an offer runs out, or a refusal ends."""
         return self._expiries[0][0] if self._expiries else None
+
+    def last_issued(self) -> OfferId:
+        """Return the highest offer id of this epoch so far; a fence must not honour it or less."""
+        return OfferId((self.epoch.n << IDS_PER_EPOCH_BITS) + self._issued)
 
     def _apply(self, now: Instant, event: Event) -> list[Effect]:
         match event:
@@ -211,12 +215,12 @@ class Allocator:
                 self._unseen.pop(offer.offer_id, None)
                 if offer.state is not ACCEPTED:
                     effects.append(Granted(self.ledger.move(offer.offer_id, ACCEPTED)))
-            elif offer.state is ACCEPTED:
+            elif offer.state is not ISSUED:
                 effects += self._not_seen(offer)
         return effects
 
     def _not_seen(self, offer: Offer) -> list[Effect]:
-        """Ask about an accepted offer whose work has not reached its engine for too long."""
+        """Ask about an offer whose work, or whose voiding, has not reached its engine for too long."""
         seen_missing = self._unseen.get(offer.offer_id, 0) + 1
         self._unseen[offer.offer_id] = seen_missing
         return [Void(offer)] if seen_missing >= self.terms.unseen_max else []
@@ -264,7 +268,8 @@ class Allocator:
         freed = self._free(offer_id, DECLINED)
         if refuse_for > 0 and (state := self.desks.get(offer.desk)):
             bounded = min(refuse_for, self.terms.refuse_for_max_us)
-            state.refused_until[offer.node] = after(now, bounded)
+            state.refused_until[offer.node] = until = after(now, bounded)
+            heapq.heappush(self._expiries, (until, offer_id))
         return [freed]
 
     def _finish(self, offer_id: OfferId) -> list[Effect]:
@@ -302,11 +307,14 @@ class Allocator:
 
     def _offer(self, now: Instant) -> list[Effect]:
         effects: list[Effect] = []
+        kept: set[NodeId] = set()  # where a phase waits for room, nothing is offered ahead
         claims = self._claims()
         while claims:
             claim = self.policy.choose(tuple(claims.values()), self.ledger.total)
-            node = self._place(now, claim)
+            node = self._place(now, claim, kept if claim.waiting <= 0 else frozenset())
             if node is None:
+                if claim.waiting > 0:
+                    kept.update(self._suited(now, claim))
                 del claims[claim.desk]
                 continue
             effects.append(self._issue(now, claim, node))
@@ -330,12 +338,19 @@ class Allocator:
                 )
         return claims
 
-    def _place(self, now: Instant, claim: Claim) -> NodeId | None:
-        """Return the node with the most room for the claim, by name where equal; None if none."""
+    def _suited(self, now: Instant, claim: Claim) -> Iterator[NodeId]:
+        """Yield the nodes that the claim would fit if they were empty, and its desk accepts."""
         refused = self.desks[claim.desk].refused_until
+        for node, capacity in self.ledger.capacity.items():
+            if capacity.covers(claim.bundle) and refused.get(node, now) <= now:
+                yield node
+
+    def _place(self, now: Instant, claim: Claim, kept: Set[NodeId]) -> NodeId | None:
+        """Return the node with the most room for the claim, by name where equal; None if none."""
         best: tuple[int, NodeId] | None = None
-        for node, free in self.ledger.free.items():
-            if free.covers(claim.bundle) and refused.get(node, now) <= now:
+        for node in self._suited(now, claim):
+            free = self.ledger.free[node]
+            if free.covers(claim.bundle) and node not in kept:
                 rank = (-free.times_held(claim.bundle), node)
                 best = rank if best is None else min(best, rank)
         return None if best is None else best[1]
@@ -348,9 +363,7 @@ class Allocator:
             desk=claim.desk,
             node=node,
             bundle=claim.bundle,
-            expires_at=after(
-                now, Micros(self.terms.offer_lasts_us + self.terms.offer_margin_us)
-            ),
+            expires_at=after(now, Micros(self.terms.offer_lasts_us + self.terms.offer_margin_us)),
         )
         self.ledger.enter(offer)
         heapq.heappush(self._expiries, (offer.expires_at, offer.offer_id))
@@ -364,29 +377,37 @@ class Allocator:
         )
         return SendOffer(offer, ticket)
 
-    def _reclaim(self) -> list[Effect]:
-        """Take back offers held ahead of need, as many as phases wait in vain elsewhere."""
-        unmet = sum(max(0, claim.waiting) for claim in self._claims().values())
+    def _reclaim(self, now: Instant) -> list[Effect]:
+        """Take back offers held ahead of need, as many as phases wait in vain elsewhere.
+
+        Only where it helps: a phase that no node suits must not cost others their offers.
+        """
+        unmet, nodes = 0, set[NodeId]()
+        for claim in self._claims().values():
+            if claim.waiting > 0 and (suited := set(self._suited(now, claim))):
+                unmet += claim.waiting
+                nodes |= suited
         if not unmet:
             return []
         unmet -= sum(1 for o in self.ledger.offers.values() if o.state is VOIDING)
         effects: list[Effect] = []
-        while unmet > 0 and (desk := self._most_ahead()) is not None:
-            offer = self.ledger.issued_to(desk)[-1]
+        while unmet > 0 and (offer := self._held_ahead(nodes)) is not None:
             effects += [Withdraw(offer), self._void(offer, RESCINDED)]
             unmet -= 1
         return effects
 
-    def _most_ahead(self) -> DeskId | None:
-        """Return the desk that holds most beyond its waiting phases, by name where equal."""
+    def _held_ahead(self, nodes: Set[NodeId]) -> Offer | None:
+        """Return the youngest offer on `nodes` of the desk that holds most ahead of need.
+
+        Where equal, desks go by name.
+        """
         spare = {
             desk: self.ledger.issued_count(desk) - state.waiting
             for desk, state in self.desks.items()
         }
-        return min(
-            (desk for desk, count in spare.items() if count > 0),
-            key=lambda desk: (-spare[desk], desk),
-            default=None,
-        )
-
-
+        for desk in sorted(spare, key=lambda desk: (-spare[desk], desk)):
+            if spare[desk] > 0:
+                for offer in reversed(self.ledger.issued_to(desk)):
+                    if offer.node in nodes:
+                        return offer
+        return None

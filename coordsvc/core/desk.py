@@ -99,14 +99,15 @@ class Desk:
         self._last_arrival = now
 
     def take(self, now: Instant, used: Resources, prefer: NodeId | None = None) -> Grant | None:
-        """Return a grant to run a phase under, or None when nothing is in hand.
+        """Return a grant to run a phase under, or None when nothing in hand is large enough.
 
         The oldest offer goes first, unless one on `prefer` is in hand.
         """
         self._drop_lapsed(now)
-        found = next((held for held in self.held if held.grant.node == prefer), None)
+        fitting = [held for held in self.held if held.grant.bundle.covers(used)]
+        found = next((held for held in fitting if held.grant.node == prefer), None)
         if found is None:
-            found = self.held[0] if self.held else None
+            found = fitting[0] if fitting else None
         if found is None:
             return None
         self.held.remove(found)
@@ -128,7 +129,7 @@ class Desk:
             self._say(now, Finished(grant.offer_id))
 
     def uncertain(self, grant: Grant) -> None:
-        """Forget a grant of which nobody here knows whether it ran; its engine's report will tell."""
+        """Forget a grant of which nobody here knows whether it ran; its engine will tell."""
         self._started.pop(grant.offer_id, None)
 
     def node_lost(self, node: NodeId) -> int:
@@ -136,6 +137,7 @@ class Desk:
         before = len(self.held)
         self.held = deque(held for held in self.held if held.grant.node != node)
         self._started = {i: h for i, h in self._started.items() if h.grant.node != node}
+        self._resting = {i: h for i, h in self._resting.items() if h.grant.node != node}
         return before - len(self.held)
 
     def epoch_fenced(self, node: NodeId, epoch: Epoch) -> None:

@@ -38,7 +38,7 @@ MOVES: dict[Phase, frozenset[Phase | None]] = {
     Phase.PLAN: frozenset({Phase.RESPOND}),
     Phase.RESPOND: frozenset({Phase.CHECK, None}),
     Phase.CHECK: frozenset({Phase.REVISE, None}),
-    Phase.REVISE: frozenset({Phase.CHECK, None}),
+    Phase.REVISE: frozenset({Phase.CHECK}),
 }
 """Every legal move from a finished phase; None is the end of the turn."""
 

@@ -55,6 +55,8 @@ class Guard:
     _uses: OrderedDict[OfferId, int] = field(default_factory=OrderedDict)
     _voided: OrderedDict[OfferId, None] = field(default_factory=OrderedDict)
     _finished: OrderedDict[OfferId, None] = field(default_factory=OrderedDict)
+    _finished_before: OrderedDict[OfferId, None] = field(default_factory=OrderedDict)
+    _fenced_up_to: OfferId = OfferId(0)
 
     def __post_init__(self) -> None:
         self._free = self.capacity
@@ -68,6 +70,7 @@ class Guard:
         self._free -= grant.bundle
         self._running[grant.offer_id] = grant
         self._finished.pop(grant.offer_id, None)
+        self._finished_before.pop(grant.offer_id, None)
         self._uses[grant.offer_id] = grant.use
         self._uses.move_to_end(grant.offer_id)
         _forget_oldest(self._uses, self.remembered_max)
@@ -91,15 +94,19 @@ class Guard:
         _forget_oldest(self._voided, self.remembered_max)
         return False
 
-    def fence(self, epoch: Epoch) -> tuple[Grant, ...] | None:
+    def fence(self, epoch: Epoch, above: OfferId = OfferId(0)) -> tuple[Grant, ...] | None:
         """Refuse unstarted work of earlier epochs, and return all that runs.
 
+        Of `epoch` itself, only offers numbered above `above` are started from now on: an allocator
+        that lost sight of a living engine has given up what it had offered there before.
         None says that `epoch` itself has been fenced off by a later one.
         """
         if self.epoch is not None and self.epoch.supersedes(epoch):
             return None
         self.epoch = epoch
+        self._fenced_up_to = max(self._fenced_up_to, above)
         self._finished.clear()
+        self._finished_before.clear()
         return self.running()
 
     def running(self) -> tuple[Grant, ...]:
@@ -107,19 +114,25 @@ class Guard:
         return tuple(self._running.values())
 
     def take_finished(self) -> tuple[OfferId, ...]:
-        """Return what has ended since this was last asked."""
-        finished = tuple(self._finished)
-        self._finished.clear()
-        return finished
+        """Return what had ended when this was last asked, each once.
+
+        The desk that ran it tells sooner; this is the word that counts when the desk cannot.
+        What was told is never used again: whoever was told may have given its bundle away.
+        """
+        told = tuple(self._finished_before)
+        for offer_id in told:
+            self.void(offer_id)
+        self._finished_before, self._finished = self._finished, OrderedDict()
+        return told
 
     def _refusal(self, grant: Grant) -> Refusal | None:
         if self.epoch is None or self.epoch.supersedes(grant.epoch):
             return Refusal.STALE_EPOCH
         if grant.epoch.run != self.epoch.run:
             return Refusal.STALE_EPOCH
-        if grant.offer_id in self._voided:
+        if grant.offer_id in self._voided or grant.offer_id <= self._fenced_up_to:
             return Refusal.VOIDED
-        if grant.use <= self._uses.get(grant.offer_id, 0):
+        if grant.offer_id in self._running or grant.use <= self._uses.get(grant.offer_id, 0):
             return Refusal.REPEATED
         if not self._free.covers(grant.bundle):
             return Refusal.NO_ROOM

@@ -75,9 +75,12 @@ NAMES = ("gpu", "cpu", "bandwidth")
 def milli(amount: float | str) -> int:
     """Return `amount` in exact thousandths; more than three decimals are refused, not rounded."""
     try:
-        scaled = Decimal(str(amount)) * MILLI
+        exact = Decimal(str(amount))
     except InvalidOperation:
         raise ValueError(f"{amount!r} is not a number") from None
-    if not scaled.is_finite() or scaled != scaled.to_integral_value():
+    if not exact.is_finite():
+        raise ValueError(f"{amount!r} is not a finite number")
+    thousandths = int(exact * MILLI)
+    if Decimal(thousandths) / MILLI != exact:  # products are rounded, comparisons are not
         raise ValueError(f"{amount} has more than three decimals; thousandths are the finest part")
-    return int(scaled)
+    return thousandths

@@ -18,8 +18,10 @@ from coordsvc.core.units import Epoch
 from coordsvc.serving.allocator_actor import AllocatorActor
 from coordsvc.serving.clock import MonotonicClock
 from coordsvc.serving.engine_link import ServeEngineLink
-from coordsvc.serving.instruments import Instruments, InstrumentsLine
-from coordsvc.serving.pool import NAMESPACE, NodeCard, allocator_name, find, instruments_name
+from coordsvc.serving.instruments import Instruments
+from coordsvc.serving.instruments_line import InstrumentsLine
+from coordsvc.serving.pool import EngineLink, NodeCard
+from coordsvc.serving.ray_pool import NAMESPACE, allocator_name, find, instruments_name
 
 CALLS_AT_ONCE = 10_000
 """Two long calls for each desk, and one for each engine, stay open at the allocator."""
@@ -44,16 +46,16 @@ class AllocatorInRay(AllocatorActor):
     """The allocator, with the real things it needs; rebuilt whole when Ray restarts it."""
 
     async def __init__(self, wanted: AppActors) -> None:  # type: ignore[misc]
-        engine: Any = serve.get_deployment_handle(wanted.engine, app_name=wanted.app)
+        self._engine: Any = serve.get_deployment_handle(wanted.engine, app_name=wanted.app)
         line = InstrumentsLine(instruments_name(wanted.app))
-
-        def link(card: NodeCard) -> ServeEngineLink:
-            return ServeEngineLink(engine, card.node)
-
         super().__init__(
-            claim_epoch(wanted.app), wanted.terms, MonotonicClock(), link, line.snapshot
+            claim_epoch(wanted.app), wanted.terms, MonotonicClock(), self.link_to, line.snapshot
         )
         self.start()
+
+    def link_to(self, card: NodeCard) -> EngineLink:
+        """Return the line to an engine replica."""
+        return ServeEngineLink(self._engine, card.node)
 
 
 def claim_epoch(app: str) -> Epoch:
@@ -68,7 +70,7 @@ def claim_epoch(app: str) -> Epoch:
     raise AssertionError("an allocator does not die a million times")
 
 
-def start_actors(wanted: AppActors) -> None:
+def start_actors(wanted: AppActors, allocator: type[AllocatorInRay] = AllocatorInRay) -> None:
     """Have the application's allocator and instruments running, on the head node."""
     _start(
         Instruments,
@@ -76,7 +78,7 @@ def start_actors(wanted: AppActors) -> None:
         args=(wanted.metrics_host, wanted.metrics_port),
         at_once=100,
     )
-    _start(AllocatorInRay, allocator_name(wanted.app), args=(wanted,), at_once=CALLS_AT_ONCE)
+    _start(allocator, allocator_name(wanted.app), args=(wanted,), at_once=CALLS_AT_ONCE)
 
 
 def stop_actors(app: str) -> None:
@@ -87,7 +89,8 @@ def stop_actors(app: str) -> None:
 
 
 def _start(kind: type[Any], name: str, args: tuple[Any, ...], at_once: int) -> ActorHandle[Any]:
-    on_head = {HEAD_RESOURCE: 0.001} if HEAD_RESOURCE in ray.cluster_resources() else {}
+    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    on_head = {HEAD_RESOURCE: 0.001} if HEAD_RESOURCE in resources else {}
     actor: ActorHandle[Any] = (
         ray.remote(kind)
         .options(

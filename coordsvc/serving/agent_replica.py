@@ -7,7 +7,7 @@ from coordsvc.agents.worker import Worker
 from coordsvc.core.accounting import PhaseDone, PhaseEvent
 from coordsvc.core.dialogue import PhaseWork
 from coordsvc.core.errors import CoordinationError
-from coordsvc.serving.wire import Failure
+from coordsvc.serving.pool import Failure
 
 
 class AgentReplica:

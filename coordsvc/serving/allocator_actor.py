@@ -5,6 +5,7 @@ starts it again, it claims the next epoch, and learns from engines and desks wha
 """
 
 import asyncio
+import os
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -36,8 +37,7 @@ from coordsvc.core.offers import Offer, Ticket
 from coordsvc.core.resources import NAMES
 from coordsvc.core.units import SECOND, DeskId, Epoch, Instant, NodeId, OfferId, since
 from coordsvc.ports import Clock
-from coordsvc.serving.engine_link import EngineLink
-from coordsvc.serving.pool import NodeCard, Watched
+from coordsvc.serving.pool import EngineLink, NodeCard, Watched
 from coordsvc.telemetry.metrics import PoolSnapshot
 
 WATCH_S = 1.0
@@ -121,6 +121,7 @@ class AllocatorActor:
         return {
             "epoch": self._core.epoch.n,
             "run": self._core.epoch.run,
+            "pid": os.getpid(),
             "nodes": {
                 node: {"capacity": str(capacity), "free": str(ledger.free[node])}
                 for node, capacity in sorted(ledger.capacity.items())

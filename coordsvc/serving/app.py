@@ -5,7 +5,6 @@ things and joins them; what each does is in its own module, written without Ray 
 """
 
 import time
-from collections.abc import AsyncGenerator
 from typing import Any
 
 from fastapi import FastAPI
@@ -17,11 +16,11 @@ from coordsvc import engines
 from coordsvc.agents.conductor import Conductor
 from coordsvc.agents.roles import ROLES, Budget
 from coordsvc.agents.worker import Worker
-from coordsvc.core.accounting import PhaseDone, PhaseEvent
 from coordsvc.core.desk import Desk
-from coordsvc.core.dialogue import Phase, PhaseWork
+from coordsvc.core.dialogue import Phase
 from coordsvc.core.units import AgentId, DeskId, NodeId
-from coordsvc.serving.actors import AppActors, start_actors
+from coordsvc.ports import OfferDesk
+from coordsvc.serving.actors import AllocatorInRay, AppActors, start_actors
 from coordsvc.serving.agent_calls import ServeAgents
 from coordsvc.serving.agent_replica import AgentReplica
 from coordsvc.serving.clock import MonotonicClock
@@ -30,9 +29,8 @@ from coordsvc.serving.engine_calls import ServeEngines
 from coordsvc.serving.engine_replica import EngineReplica
 from coordsvc.serving.http.app import build_app
 from coordsvc.serving.http.door import Door
-from coordsvc.serving.instruments import InstrumentsLine
-from coordsvc.serving.pool import Pool, instruments_name
-from coordsvc.serving.wire import Failure
+from coordsvc.serving.instruments_line import InstrumentsLine
+from coordsvc.serving.ray_pool import RayPool, instruments_name
 from coordsvc.settings import AppSettings, check
 
 ENGINE = "Engine"
@@ -45,6 +43,9 @@ CALLS_MAX = 100_000
 class EngineDeployment(EngineReplica):
     """An engine replica in Serve: its placement group is its node."""
 
+    guarded = True
+    allocator: type[AllocatorInRay] = AllocatorInRay
+
     async def __init__(self, settings: AppSettings) -> None:  # type: ignore[misc]
         context = serve.get_replica_context()
         super().__init__(
@@ -52,7 +53,8 @@ class EngineDeployment(EngineReplica):
             NodeId(context.replica_id.unique_id),
             settings.node.capacity.resources(),
             settings.node.attributes,
-            Pool(context.app_name),
+            RayPool(context.app_name),
+            guarded=self.guarded,
         )
         start_actors(
             AppActors(
@@ -61,7 +63,8 @@ class EngineDeployment(EngineReplica):
                 terms=settings.terms(),
                 metrics_host=settings.metrics.host,
                 metrics_port=settings.metrics.port,
-            )
+            ),
+            self.allocator,
         )
         self.info = await self.start()
 
@@ -80,8 +83,27 @@ class AgentDeployment(AgentReplica):
     async def __init__(  # type: ignore[misc]
         self, agent: AgentId, settings: AppSettings, engine: DeploymentHandle[Any]
     ) -> None:
+        self._desk = self.desk(agent, settings)
+        checker = settings.agents.checker
+        budget = Budget(
+            plan_tokens=settings.agents.planner.tokens_max,
+            check_tokens=checker.tokens_max if checker else 0,
+        )
+        demand = settings.agents.by_id()[agent].demand.resources()
+        super().__init__(
+            Worker(
+                ROLES[agent],
+                dict.fromkeys(Phase, demand),
+                budget,
+                self._desk,
+                ServeEngines(engine),
+                MonotonicClock(),
+            )
+        )
+
+    def desk(self, agent: AgentId, settings: AppSettings) -> OfferDesk:
+        """Return where this replica takes offers from."""
         context = serve.get_replica_context()
-        clock = MonotonicClock()
         own = settings.agents.by_id()[agent]
         desk = Desk(
             desk=DeskId(context.replica_id.unique_id),
@@ -90,35 +112,9 @@ class AgentDeployment(AgentReplica):
             terms=settings.offers.desk_terms(),
             requires=own.requires,
         )
-        self._desk = LinkedDesk(desk, Pool(context.app_name), clock)
-        self._desk.start()
-        checker = settings.agents.checker
-        budget = Budget(
-            plan_tokens=settings.agents.planner.tokens_max,
-            check_tokens=checker.tokens_max if checker else 0,
-        )
-        super().__init__(
-            Worker(
-                ROLES[agent],
-                dict.fromkeys(Phase, own.demand.resources()),
-                budget,
-                self._desk,
-                ServeEngines(engine),
-                clock,
-            )
-        )
-
-    async def work(self, work: PhaseWork) -> PhaseDone | Failure:
-        """Do the phase, and return its end."""
-        return await super().work(work)
-
-    async def stream(self, work: PhaseWork) -> AsyncGenerator[PhaseEvent | Failure]:
-        """Do the phase, and yield its pieces and its end."""
-        async for event in super().stream(work):
-            yield event
-
-    def __del__(self) -> None:
-        self._desk.stop()
+        linked = LinkedDesk(desk, RayPool(context.app_name), MonotonicClock())
+        linked.start()
+        return linked
 
 
 @serve.ingress()
@@ -143,7 +139,7 @@ class IngressDeployment:
             InstrumentsLine(instruments_name(context.app_name)),
         )
 
-    def __serve_build_asgi_app__(self) -> FastAPI:  # noqa: PLW3201
+    def __serve_build_asgi_app__(self) -> FastAPI:
         door = Door(
             model=self._model,
             created=int(time.time()),
@@ -160,22 +156,31 @@ class IngressDeployment:
 
 def build(args: dict[str, Any]) -> serve.Application:
     """Return the application that `args` describe; raise `SettingsError` if they are wrong."""
-    settings = check(args)
+    return compose(check(args))
+
+
+def compose(
+    settings: AppSettings,
+    engine_class: type[EngineDeployment] = EngineDeployment,
+    agent_class: type[AgentDeployment] = AgentDeployment,
+    router: str = PIN_ROUTER,
+) -> serve.Application:
+    """Join the deployments; benches put classes of their own in the places of ours."""
     engine = serve.deployment(
         name=ENGINE,
         max_ongoing_requests=CALLS_MAX,
-        request_router_config=RequestRouterConfig(request_router_class=PIN_ROUTER),
+        request_router_config=RequestRouterConfig.model_validate({"request_router_class": router}),
         placement_group_bundles=[{"CPU": 1.0}],
         placement_group_strategy="STRICT_PACK",
         health_check_period_s=2,
         graceful_shutdown_timeout_s=30,
-    )(EngineDeployment).bind(settings)
+    )(engine_class).bind(settings)
     agents = {
         agent: serve.deployment(
             name=agent.capitalize(),
             max_ongoing_requests=CALLS_MAX,
             ray_actor_options={"num_cpus": 0.1},
-        )(AgentDeployment).bind(agent, settings, engine)
+        )(agent_class).bind(agent, settings, engine)
         for agent in settings.agents.by_id()
     }
     return serve.deployment(

@@ -1,7 +1,7 @@
 """The allocator's line to one engine replica."""
 
 import asyncio
-from typing import Any, Protocol
+from typing import Any
 
 from ray.serve.handle import DeploymentHandle
 
@@ -13,22 +13,6 @@ from coordsvc.serving.wire import quick, translated, unary
 
 ANSWER_S = 10.0
 """An engine that has not answered for so long is asked again; only death ends the line."""
-
-
-class EngineLink(Protocol):
-    """What the allocator asks of an engine. Each call raises `NodeGone` when it has died."""
-
-    async def fence(self, epoch: Epoch) -> tuple[Grant, ...] | None:
-        """Have unstarted work of earlier epochs refused; return all that runs there."""
-        ...
-
-    async def void(self, offer_id: OfferId) -> bool:
-        """Have the offer never started; return whether it runs already."""
-        ...
-
-    async def watch(self, epoch: Epoch, wait_s: float) -> Watched:
-        """Return the engine's word after `wait_s`; raise `NodeGone` as soon as it dies."""
-        ...
 
 
 class ServeEngineLink:

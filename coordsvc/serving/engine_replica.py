@@ -17,8 +17,7 @@ from coordsvc.core.offers import Grant
 from coordsvc.core.resources import Resources
 from coordsvc.core.units import Epoch, NodeId, OfferId
 from coordsvc.ports import Engine
-from coordsvc.serving.pool import NodeCard, Pool, Watched
-from coordsvc.serving.wire import Failure
+from coordsvc.serving.pool import Failure, NodeCard, Pool, Watched
 
 REJOIN_S = 0.25
 """How often an unwatched replica asks to be joined."""

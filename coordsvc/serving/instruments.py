@@ -4,28 +4,14 @@ Replicas and the allocator tell it what happened, in batches and without waiting
 when it is away they go on, and what they would have told is lost, no more.
 """
 
-import asyncio
-import logging
-from collections.abc import Callable
 from threading import Thread
-from typing import Any
 from wsgiref.simple_server import WSGIServer
 
 from prometheus_client import start_http_server
-from ray.actor import ActorHandle
-from ray.exceptions import RayActorError
 
 from coordsvc.core.accounting import TurnResult
-from coordsvc.core.errors import CoordinationError, EngineBroken
-from coordsvc.serving.pool import find
+from coordsvc.core.errors import EngineBroken
 from coordsvc.telemetry.metrics import Metrics, PoolSnapshot
-
-log = logging.getLogger(__name__)
-
-TELL_S = 0.25
-"""How long news for the instruments gathers before it is sent: a call costs a millisecond."""
-UNTOLD_MAX = 10_000
-"""News kept while the instruments are away; the oldest beyond it is lost."""
 
 
 class Instruments:
@@ -57,62 +43,3 @@ class Instruments:
     async def pool(self, snapshot: PoolSnapshot) -> None:
         """Show what the allocator told of itself."""
         self._metrics.pool(snapshot)
-
-
-class InstrumentsLine:
-    """A replica's way to the instruments; a `TurnRecorder` that gathers and never waits."""
-
-    def __init__(self, name: str, reach: Callable[[str], ActorHandle[Any] | None] = find) -> None:
-        self._name = name
-        self._reach = reach
-        self._actor: ActorHandle[Any] | None = None
-        self._results: list[TurnResult] = []
-        self._outcomes: list[str] = []
-        self._sending: asyncio.Task[None] | None = None
-
-    def answered(self, result: TurnResult) -> None:
-        """Count a turn whose reply has been handed over."""
-        self._results.append(result)
-        self._soon()
-
-    def ended(self, outcome: str) -> None:
-        """Count a turn that ended in another way."""
-        self._outcomes.append(outcome)
-        self._soon()
-
-    def check_lost(self, turn_id: str, error: CoordinationError) -> None:
-        """Count a check after the reply that could not be run."""
-        log.warning("the check of %s after its reply was lost: %s", turn_id, error)
-        self.ended("check_lost")
-
-    def snapshot(self, snapshot: PoolSnapshot) -> None:
-        """Send what the allocator tells of itself, now."""
-        try:
-            if (actor := self._handle()) is not None:
-                actor.pool.remote(snapshot)
-        except RayActorError:
-            self._actor = None
-
-    def _soon(self) -> None:
-        del self._results[:-UNTOLD_MAX], self._outcomes[:-UNTOLD_MAX]
-        if self._sending is None:
-            self._sending = asyncio.get_running_loop().create_task(self._send())
-
-    async def _send(self) -> None:
-        try:
-            await asyncio.sleep(TELL_S)
-            results, self._results = tuple(self._results), []
-            outcomes, self._outcomes = tuple(self._outcomes), []
-            if (actor := self._handle()) is not None:
-                await actor.turns.remote(results, outcomes)
-        except RayActorError:
-            self._actor = None  # it will be found again under its name, or made anew
-        finally:
-            self._sending = None
-            if self._results or self._outcomes:
-                self._soon()
-
-    def _handle(self) -> ActorHandle[Any] | None:
-        if self._actor is None:
-            self._actor = self._reach(self._name)
-        return self._actor

@@ -1,22 +1,14 @@
-"""The allocator's actor, as replicas reach it: found by name, made by whoever comes first.
-
-The actor is named and detached: it belongs to the application, not to a replica, and Ray restarts
-it for ever. Its state is soft; whoever calls it must live with its silence.
-"""
+"""What replicas and the allocator say to each other beside the core's messages."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Protocol
 
-import ray
-from ray.actor import ActorHandle
-from ray.exceptions import RayActorError
-
+from coordsvc.core.errors import CoordinationError
 from coordsvc.core.messages import DeskReply, DeskReport
+from coordsvc.core.offers import Grant
 from coordsvc.core.resources import Resources
-from coordsvc.core.units import NodeId, OfferId
-
-NAMESPACE = "coordsvc"
+from coordsvc.core.units import Epoch, NodeId, OfferId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,54 +31,44 @@ class Watched:
     """A later epoch has fenced this engine: the watcher must stop."""
 
 
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A call ended in this error, which is part of the protocol.
+
+    It travels as a value: a raised one would be wrapped in Ray's task error, with a traceback
+    made, shipped and logged for something that is normal.
+    """
+
+    error: CoordinationError
+
+
 class AllocatorSilent(Exception):
     """The allocator cannot be reached now; Ray is restarting it, or will."""
 
 
-def allocator_name(app: str) -> str:
-    """Return the name of an application's allocator actor."""
-    return f"coordsvc-allocator-{app}"
-
-
-def instruments_name(app: str) -> str:
-    """Return the name of an application's instrumentation actor."""
-    return f"coordsvc-instruments-{app}"
-
-
-def find(name: str) -> ActorHandle[Any] | None:
-    """Return a named actor of ours, or None where there is none."""
-    try:
-        return ray.get_actor(name, namespace=NAMESPACE)
-    except ValueError:
-        return None
-
-
-class Pool:
-    """The way to one application's allocator."""
-
-    def __init__(self, app: str) -> None:
-        self._name = allocator_name(app)
-        self._actor: ActorHandle[Any] | None = None
+class Pool(Protocol):
+    """The allocator, as replicas reach it. Whoever calls it must live with its silence."""
 
     async def join(self, card: NodeCard) -> None:
-        """Ask to be joined; an allocator that is silent now will be asked again."""
-        try:
-            await self._reach().join.remote(card)
-        except (RayActorError, AllocatorSilent):
-            self._actor = None
+        """Ask to be joined; where nobody hears it, nothing happens."""
+        ...
 
     async def exchange(self, report: DeskReport, wait_s: float) -> DeskReply:
         """Tell what happened at a desk, and hear what is new; raise `AllocatorSilent`."""
-        try:
-            reply: DeskReply = await self._reach().exchange.remote(report, wait_s)
-        except RayActorError as error:
-            self._actor = None
-            raise AllocatorSilent(str(error)) from error
-        return reply
+        ...
 
-    def _reach(self) -> ActorHandle[Any]:
-        if self._actor is None:
-            self._actor = find(self._name)
-        if self._actor is None:
-            raise AllocatorSilent(f"there is no actor {self._name}")
-        return self._actor
+
+class EngineLink(Protocol):
+    """What the allocator asks of an engine. Each call raises `NodeGone` when it has died."""
+
+    async def fence(self, epoch: Epoch) -> tuple[Grant, ...] | None:
+        """Have unstarted work of earlier epochs refused; return all that runs there."""
+        ...
+
+    async def void(self, offer_id: OfferId) -> bool:
+        """Have the offer never started; return whether it runs already."""
+        ...
+
+    async def watch(self, epoch: Epoch, wait_s: float) -> Watched:
+        """Return the engine's word after `wait_s`; raise `NodeGone` as soon as it dies."""
+        ...

@@ -1,28 +1,17 @@
-"""What travels over Serve's handles beside the words of the core, and how a call ends.
-
-Errors that are part of the protocol travel as values: a raised one would be wrapped in Ray's task
-error, with a traceback made, shipped and logged for something that is normal.
-"""
+"""Calls over Serve's handles: how they are made cheap, and how they end."""
 
 from collections.abc import AsyncGenerator, Awaitable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
 from ray.exceptions import ActorDiedError, ActorUnavailableError, RayActorError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
 
-from coordsvc.core.errors import CoordinationError, Overloaded, RetryableError
+from coordsvc.core.errors import Overloaded, RetryableError
+from coordsvc.serving.pool import Failure
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """The call ended in this error."""
-
-    error: CoordinationError
 
 
 DEAD = (ActorDiedError, ActorUnavailableError, RayActorError, DeploymentUnavailableError)

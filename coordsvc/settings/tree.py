@@ -174,9 +174,7 @@ class AppSettings(Node):
 
     def rules(self) -> Rules:
         """Return the shape of a turn."""
-        return Rules(
-            agents=tuple(self.agents.by_id()), revisions_max=self.dialogue.revisions_max
-        )
+        return Rules(agents=tuple(self.agents.by_id()), revisions_max=self.dialogue.revisions_max)
 
     def terms(self) -> Terms:
         """Return the allocator's terms."""

@@ -139,9 +139,7 @@ class Metrics:
             "The allocator's epoch: how many lives it has had in this cluster.",
             registry=self.registry,
         )
-        self.nodes = Gauge(
-            "coordsvc_nodes", "Engine replicas in the pool.", registry=self.registry
-        )
+        self.nodes = Gauge("coordsvc_nodes", "Engine replicas in the pool.", registry=self.registry)
         self.refused_events = Gauge(
             "coordsvc_allocator_refused_events",
             "Late, repeated or unlawful messages refused in this epoch.",

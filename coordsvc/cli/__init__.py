@@ -1,0 +1,29 @@
+"""The command line. Each command is a module; this one only joins them."""
+
+import sys
+
+import typer
+
+from coordsvc.cli import chat, status, up
+from coordsvc.core.errors import CoordinationError
+
+app = typer.Typer(
+    help="Multi-agent LLM dialogue on shared accelerators, and an account of every second.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("up")(up.up)
+app.command("chat")(chat.chat)
+app.command("status")(status.status)
+app.command("down")(status.down)
+# benches: see below
+
+
+def main() -> None:
+    """Run the command line; a known error is one line, not a traceback."""
+    try:
+        app()
+    except CoordinationError as error:
+        sys.stderr.write(f"coordsvc: {error}\n")
+        raise SystemExit(2) from None

@@ -1,0 +1,87 @@
+"""A small client of the service's own HTTP door, streaming included."""
+
+import json
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+from typing import Any
+
+import aiohttp
+
+from coordsvc.core.errors import BadRequest, CoordinationError
+
+DATA = b"data: "
+DONE = b"[DONE]"
+
+
+class ServiceError(CoordinationError):
+    """The service answered with an error, or could not be reached."""
+
+
+class Client:
+    """Talks to one service."""
+
+    def __init__(self, url: str, session: aiohttp.ClientSession) -> None:
+        self._url = url.rstrip("/")
+        self._session = session
+
+    async def get(self, path: str) -> Any:
+        """Return a JSON document."""
+        async with _reached(self._url), self._session.get(self._url + path) as answer:
+            return await _document(answer)
+
+    async def text(self, url: str) -> str:
+        """Return a text that lies elsewhere, such as the metrics."""
+        async with _reached(url), self._session.get(url) as answer:
+            return await answer.text()
+
+    async def model(self) -> str:
+        """Return the id of the served model."""
+        listed = await self.get("/v1/models")
+        return str(listed["data"][0]["id"])
+
+    async def reply(self, body: dict[str, Any]) -> Any:
+        """Return the whole answer to a chat request."""
+        path = self._url + "/v1/chat/completions"
+        async with _reached(self._url), self._session.post(path, json=body) as answer:
+            return await _document(answer)
+
+    async def stream(self, body: dict[str, Any]) -> AsyncGenerator[Any]:
+        """Yield the chunks of a streamed answer; raise `ServiceError` for one that is an error."""
+        path = self._url + "/v1/chat/completions"
+        wanted = {**body, "stream": True}
+        async with _reached(self._url), self._session.post(path, json=wanted) as answer:
+            if answer.status >= HTTPStatus.BAD_REQUEST:
+                await _document(answer)
+            async for line in answer.content:
+                if not line.startswith(DATA) or line[len(DATA) :].strip() == DONE:
+                    continue
+                chunk = json.loads(line[len(DATA) :])
+                if "error" in chunk:
+                    raise ServiceError(chunk["error"]["message"])
+                yield chunk
+
+
+@asynccontextmanager
+async def connected(url: str) -> AsyncGenerator[Client]:
+    """Yield a client; its connections are closed afterwards."""
+    if not url.startswith(("http://", "https://")):
+        raise BadRequest(f"--url {url!r} is not right: http://127.0.0.1:8000 would be")
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=10)
+    async with aiohttp.ClientSession(timeout=timeout) as session:
+        yield Client(url, session)
+
+
+@asynccontextmanager
+async def _reached(url: str) -> AsyncGenerator[None]:
+    try:
+        yield
+    except aiohttp.ClientError as error:
+        raise ServiceError(f"{url} cannot be reached: {error}") from error
+
+
+async def _document(answer: aiohttp.ClientResponse) -> Any:
+    document = await answer.json(content_type=None)
+    if isinstance(document, dict) and "error" in document:
+        raise ServiceError(f"{answer.status}: {document['error']['message']}")
+    return document

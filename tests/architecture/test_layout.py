@@ -1,0 +1,130 @@
+"""How the project's files are laid out and named."""
+
+import re
+from pathlib import Path
+
+LINES_MAX = {"coordsvc": 400, "tools": 400, "tests": 600}
+SAY_NOTHING = frozenset({"utils", "util", "helpers", "helper", "common", "base", "manager", "misc"})
+"""Names that hold anything, and so tell nothing."""
+
+MACHINE_PATHS = re.compile(r"(?<![\w.])/(?:work|root|Users|home/(?!ray\b)\w+)/")
+"""Where things lie on somebody's machine; /home/ray is inside Ray's images."""
+
+TESTED_ELSEWHERE = {
+    "cli": "tests/e2e runs the commands",
+    "serving": "the Ray shell: tests/integration starts it",
+    "bench": "tests/integration runs each benchmark, shortened",
+    "core/messages": "plain values",
+    "engines/clock": "the machine's clock, and nothing else",
+    "engines/hf_tokens": "needs the library and a model: tests/integration",
+    "engines/openvino_runtime": "needs the library and a model: tests/integration",
+    "engines/transformers_runtime": "needs the library and a model: tests/integration",
+    "ports": "nothing but protocols",
+}
+"""Sources (or folders of them) that need no unit test of the same name, and why."""
+
+TESTS_OF_A_WHOLE = {
+    "serving/http/test_hostile.py": "bad input against the whole door",
+    "serving/http/test_openai_client.py": "the official client against the whole door",
+}
+"""Unit tests that belong to a package, not to one of its modules, and of what."""
+
+
+def _below(top: Path, pattern: str) -> list[Path]:
+    return [path.relative_to(top) for path in sorted(top.rglob(pattern))]
+
+
+def _is_test_of(test: Path, source: Path) -> bool:
+    """Whether `test` is named for `source`: test_ledger.py, or test_ledger_sums.py beside it."""
+    name = f"test_{source.stem.strip('_')}"
+    return test.parent == source.parent and f"{test.stem}_".startswith(f"{name}_")
+
+
+def test_every_unit_test_mirrors_a_source(root: Path) -> None:
+    sources = _below(root / "coordsvc", "*.py")
+    strays = [
+        str(test)
+        for test in _below(root / "tests/unit", "test_*.py")
+        if not any(_is_test_of(test, source) for source in sources)
+        and test.as_posix() not in TESTS_OF_A_WHOLE
+    ]
+    assert strays == [], "unit tests without a source of the same name in the same place"
+
+
+def test_every_source_is_mirrored_by_a_unit_test(root: Path) -> None:
+    tests = _below(root / "tests/unit", "test_*.py")
+    untested = [
+        str(source)
+        for source in _below(root / "coordsvc", "*.py")
+        if source.name != "__init__.py"
+        and not any(_is_test_of(test, source) for test in tests)
+        and not _excused(source)
+        and _does_something(root / "coordsvc" / source)
+    ]
+    assert untested == []
+
+
+def _excused(source: Path) -> bool:
+    name = source.with_suffix("").as_posix()
+    return any(name == excused or name.startswith(f"{excused}/") for excused in TESTED_ELSEWHERE)
+
+
+def _does_something(source: Path) -> bool:
+    """Whether there is anything to test: a file of plain values and types has no `return`."""
+    return re.search(r"^\s+(return|yield|raise)\b", source.read_text(), re.MULTILINE) is not None
+
+
+def test_every_excuse_is_needed(root: Path) -> None:
+    tested = [
+        name
+        for name in TESTED_ELSEWHERE
+        if (root / "tests/unit" / name).with_name(f"test_{Path(name).name}.py").exists()
+    ]
+    assert tested == []
+    assert [name for name in TESTS_OF_A_WHOLE if not (root / "tests/unit" / name).exists()] == []
+
+
+def test_no_module_is_too_long(root: Path) -> None:
+    long = {
+        str(path.relative_to(root)): length
+        for top, lines_max in LINES_MAX.items()
+        for path in sorted((root / top).rglob("*.py"))
+        if (length := len(path.read_text().splitlines())) > lines_max
+    }
+    assert long == {}
+
+
+def test_no_module_has_a_name_that_says_nothing(root: Path) -> None:
+    empty = [
+        str(path.relative_to(root))
+        for top in LINES_MAX
+        for path in (root / top).rglob("*")
+        if (path.is_dir() or path.suffix == ".py")
+        and SAY_NOTHING & set(path.stem.lower().removeprefix("test_").split("_"))
+    ]
+    assert empty == []
+
+
+def test_no_file_names_a_place_on_somebodys_machine(root: Path, files: list[Path]) -> None:
+    found = [
+        f"{path.relative_to(root)}:{number}: {line.strip()[:80]}"
+        for path in files
+        for number, line in enumerate(_lines(path), start=1)
+        if MACHINE_PATHS.search(line)
+    ]
+    assert found == []
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError:
+        return []  # a picture
+
+
+def test_the_pattern_for_machine_paths_sees_them() -> None:
+    home = "/" + "home"
+    assert MACHINE_PATHS.search(f"cd {home}/someone/coordsvc")
+    assert MACHINE_PATHS.search("log=/" + "root/x.log")
+    assert not MACHINE_PATHS.search(f"WORKDIR {home}/ray/app")
+    assert not MACHINE_PATHS.search("docs/work/plan.md")

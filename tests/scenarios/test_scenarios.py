@@ -1,0 +1,241 @@
+"""Each file in cases/ is a conversation with the allocator: a command, `----`, its effects.
+
+    node n1 gpu=2000 cpu=8000 model=small   an engine is fenced and joins (amounts in thousandths)
+    node n1 gpu=2000 running=1.3,1.4        the same, with grants of an earlier epoch running on it
+    lose-node n1                            the engine died
+    desk p1 planner gpu=500                 a replica of the planner asks for bundles of this size
+    want p1 waiting=2 ahead=1               phases that wait there, offers to hold ahead
+    lose-desk p1                            the replica died
+    accept 1.1 gpu=250                      a phase started, using this much
+    decline 1.1 for=5                       given back; the node is refused for 5 seconds
+    finish 1.1                              the engine's word, through the desk
+    answer 1.1 never | started              the engine's word, asked whether it started the offer
+    report n1 running=1.1 finished=1.2      the engine's own regular word
+    wait 2.5                                seconds pass, and the allocator is told so
+    later 2.5                               seconds pass, and nobody says so
+    takeover                                a new allocator of the next epoch, which knows nothing
+    shares                                  dominant shares, reckoned from what was said above
+
+Offer 1.3 is the third of epoch 1. Lines with `#` are the story. An order that the conversation
+gives no reason for is decided by name.
+"""
+
+import re
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from coordsvc.core.allocator import IDS_PER_EPOCH_BITS, Allocator
+from coordsvc.core.messages import (
+    Accepted,
+    Declined,
+    DeskJoined,
+    DeskLost,
+    Effect,
+    Event,
+    Finished,
+    Freed,
+    Granted,
+    NodeJoined,
+    NodeLost,
+    Reconciled,
+    Refused,
+    SendOffer,
+    Ticked,
+    Void,
+    Voided,
+    Wanted,
+    Withdraw,
+)
+from coordsvc.core.offers import Grant, Offer
+from coordsvc.core.resources import Resources
+from coordsvc.core.units import AgentId, DeskId, Epoch, Instant, NodeId, OfferId, seconds
+
+CASES = sorted((Path(__file__).parent / "cases").glob("*.txt"))
+BLOCK = re.compile(
+    r"(?P<head>(?:#[^\n]*\n|\n)*)(?P<cmd>[^\n#]+)\n----\n(?P<out>.*?)\n(?=\n|\Z)", re.DOTALL
+)
+LONG_ID = re.compile(r"\b\d{13,}\b")
+AMOUNTS = {"gpu": "gpu_milli", "cpu": "cpu_milli", "bandwidth": "bandwidth_mbps"}
+WORDS = {
+    SendOffer: "offer",
+    Granted: "grant",
+    Void: "ask the engine to void",
+    Withdraw: "withdraw",
+}
+
+
+@dataclass(frozen=True)
+class Command:
+    """One line of a conversation, read."""
+
+    verb: str
+    names: list[str]
+    args: dict[str, str]
+
+    @classmethod
+    def read(cls, line: str) -> "Command":
+        verb, *words = line.split()
+        pairs = (word.split("=", 1) for word in words if "=" in word)
+        return cls(verb, [word for word in words if "=" not in word], dict(pairs))
+
+    @property
+    def bundle(self) -> Resources:
+        return Resources(**{AMOUNTS[k]: int(v) for k, v in self.args.items() if k in AMOUNTS})
+
+    def offers(self, key: str) -> tuple[OfferId, ...]:
+        return tuple(map(read_id, filter(None, self.args.get(key, "").split(","))))
+
+
+def read_id(shown: str) -> OfferId:
+    epoch, number = shown.split(".")
+    return OfferId((int(epoch) << IDS_PER_EPOCH_BITS) + int(number))
+
+
+def show_id(offer_id: int) -> str:
+    return f"{offer_id >> IDS_PER_EPOCH_BITS}.{offer_id % (1 << IDS_PER_EPOCH_BITS)}"
+
+
+@dataclass
+class Stage:
+    """The allocator under test, and a book of what it said."""
+
+    now: Instant = Instant(0)
+    epoch: Epoch = Epoch("stage", 1)
+    allocator: Allocator = field(default_factory=lambda: Allocator(epoch=Epoch("stage", 1)))
+    capacity: dict[NodeId, Resources] = field(default_factory=dict)
+    said: dict[OfferId, Offer] = field(default_factory=dict)
+    before: dict[OfferId, Offer] = field(default_factory=dict)
+    """What the allocator of the epoch before had said."""
+
+    def run(self, line: str) -> str:
+        command = Command.read(line)
+        match command.verb:
+            case "later":
+                self._wait(command)
+                return "nothing is said"
+            case "shares":
+                return self._shares()
+            case "takeover":
+                self.epoch = Epoch(self.epoch.run, self.epoch.n + 1)
+                self.allocator = Allocator(epoch=self.epoch)
+                self.before, self.said, self.capacity = self.said, {}, {}
+                return f"epoch {self.epoch.n}"
+        event = self._event(command)  # first: it may move the clock
+        effects = self.allocator.handle(self.now, event)
+        self.allocator.ledger.check()
+        for effect in effects:
+            self._note(effect)
+        return "\n".join(map(render, effects)) or "nothing"
+
+    def _event(self, command: Command) -> Event:  # noqa: PLR0911  one for each verb
+        names, bundle = command.names, command.bundle
+        match command.verb:
+            case "node":
+                return self._node(command)
+            case "lose-node":
+                self.capacity.pop(NodeId(names[0]), None)
+                return NodeLost(NodeId(names[0]))
+            case "desk":
+                return DeskJoined(DeskId(names[0]), AgentId(names[1]), bundle)
+            case "want":
+                wanted = (int(command.args.get(key, 0)) for key in ("waiting", "ahead"))
+                return Wanted(DeskId(names[0]), *wanted)
+            case "lose-desk":
+                return DeskLost(DeskId(names[0]))
+            case "accept":
+                return Accepted(read_id(names[0]), bundle)
+            case "decline":
+                return Declined(read_id(names[0]), seconds(float(command.args.get("for", 0))))
+            case "finish":
+                return Finished(read_id(names[0]))
+            case "answer":
+                offer, word = names
+                return Voided(read_id(offer), {"started": True, "never": False}[word])
+            case "report":
+                running = frozenset(command.offers("running"))
+                return Reconciled(NodeId(names[0]), running, command.offers("finished"))
+            case "wait":
+                self._wait(command)
+                return Ticked()
+            case _:
+                raise ValueError(command)
+
+    def _wait(self, command: Command) -> None:
+        self.now = Instant(self.now + seconds(float(command.names[0])))
+
+    def _node(self, command: Command) -> NodeJoined:
+        node = NodeId(command.names[0])
+        self.capacity[node] = command.bundle
+        attributes = {k: v for k, v in command.args.items() if k not in {*AMOUNTS, "running"}}
+        running = tuple(grant_of(self.before[offer]) for offer in command.offers("running"))
+        return NodeJoined(node, command.bundle, attributes, running)
+
+    def _note(self, effect: Effect) -> None:
+        match effect:
+            case SendOffer(offer) | Granted(offer):
+                self.said[offer.offer_id] = offer
+            case Freed(offer):
+                del self.said[offer.offer_id]
+            case _:
+                pass
+
+    def _shares(self) -> str:
+        """Return each agent's dominant share: the plain fraction, from what was said."""
+        total = sum(self.capacity.values(), start=Resources())
+        held: dict[str, Resources] = {}
+        for offer in self.said.values():
+            held[offer.agent] = held.get(offer.agent, Resources()) + offer.bundle
+        lines = (f"{agent} {dominant(held[agent], total)}" for agent in sorted(held))
+        return "\n".join(lines) or "nobody holds anything"
+
+
+def dominant(held: Resources, total: Resources) -> str:
+    names = zip(AMOUNTS, held.amounts(), total.amounts(), strict=True)
+    shares = [(Fraction(part, whole), f"{part}/{whole} {name}") for name, part, whole in names if whole]
+    share, of = max(shares)
+    return f"{float(share):.2f} ({of})"
+
+
+def grant_of(offer: Offer) -> Grant:
+    epoch = Epoch("stage", offer.offer_id >> IDS_PER_EPOCH_BITS)
+    return Grant(
+        epoch=epoch,
+        offer_id=offer.offer_id,
+        use=1,
+        node=offer.node,
+        agent=offer.agent,
+        desk=offer.desk,
+        bundle=offer.bundle,
+    )
+
+
+def render(effect: Effect) -> str:
+    match effect:
+        case Refused(_, why):
+            return "refused: " + LONG_ID.sub(lambda found: show_id(int(found.group())), why)
+        case Freed(offer):
+            words = f"free, {offer.state.name.lower()}:"
+        case _:
+            offer, words = effect.offer, WORDS[type(effect)]
+    lasts = f" for {effect.ticket.lasts / 1e6:g} s" if isinstance(effect, SendOffer) else ""
+    return f"{words} {show_id(offer.offer_id)} {offer.agent} {offer.desk}@{offer.node} {offer.bundle}{lasts}"
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda path: path.stem)
+def test_scenario(case: Path, request: pytest.FixtureRequest) -> None:
+    stage, text = Stage(), case.read_text()
+    said = BLOCK.sub(lambda m: f"{m['head']}{m['cmd']}\n----\n{stage.run(m['cmd'])}\n", text)
+    if request.config.getoption("--rewrite", default=False):
+        case.write_text(said)
+    assert said == case.read_text()
+
+
+def test_every_line_of_every_conversation_is_read() -> None:
+    """A block that the pattern misses would pass without being run."""
+    for case in CASES:
+        text = case.read_text()
+        assert len(BLOCK.findall(text)) == len(re.findall(r"^----$", text, re.MULTILINE)) > 0
+        assert not BLOCK.sub("", text).strip(), case.name

@@ -1,0 +1,254 @@
+"""Allocators, desks and engines together: no reservation is ever broken, and nothing leaks.
+
+`world.py` says who talks to whom, and what may be late, lost, doubled or out of order.
+"""
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from coordsvc.core.allocator import Allocator
+from coordsvc.core.desk import Desk
+from coordsvc.core.guard import Guard, Refusal
+from coordsvc.core.messages import DeskJoined, NodeJoined, SendOffer, Wanted
+from coordsvc.core.offers import Grant, Offer
+from coordsvc.core.resources import Resources
+from coordsvc.core.units import AgentId, DeskId, Epoch, Instant, NodeId
+from tests.simulation.world import REPEATABLE, Message, World
+
+GPU, HALF, QUARTER = (Resources(gpu_milli=amount) for amount in (1_000, 500, 250))
+CAPACITIES = st.sampled_from([GPU, Resources(gpu_milli=750), HALF])
+AGENTS = st.sampled_from(["planner", "responder"])
+BUNDLES = st.sampled_from([QUARTER, HALF])
+WAITS = st.integers(1, 4_000_000)
+NODES_MAX, DESKS_MAX, TAKEOVERS_MAX = 3, 4, 4
+
+
+class WholeLoop(RuleBasedStateMachine):
+    """Chance decides who acts and which message arrives; the core decides everything else."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world = World()
+
+    def any_desk(self, data: st.DataObject) -> Desk:
+        return self.world.desks[data.draw(st.sampled_from(sorted(self.world.desks)))]
+
+    def any_node(self, data: st.DataObject) -> NodeId:
+        return data.draw(st.sampled_from(sorted(self.world.guards)))
+
+    def any_message(self, data: st.DataObject) -> Message:
+        """Take a message out of the post; the oldest as likely as all the others together."""
+        post = self.world.post
+        oldest = data.draw(st.booleans())
+        return post.pop(0 if oldest else data.draw(st.integers(0, len(post) - 1)))
+
+    @initialize(capacity=CAPACITIES, bundle=BUNDLES)
+    def begin(self, capacity: Resources, bundle: Resources) -> None:
+        """Begin with an allocator, an engine and a desk that know each other, or nothing happens."""
+        world = self.world
+        world.allocator_starts()
+        world.node_asks_to_join(world.node_starts(capacity))
+        world.desk_starts("planner", bundle)
+        for desk in world.desks.values():
+            world.desk_reports(desk)
+            world.drain()
+            world.desk_reports(desk)
+        world.drain()
+
+    # Messages
+
+    @precondition(lambda self: self.world.post)
+    @rule(data=st.data(), several=st.integers(1, 6))
+    def messages_arrive(self, data: st.DataObject, several: int) -> None:
+        for _ in range(min(several, len(self.world.post))):
+            self.world.deliver(self.any_message(data))
+
+    @precondition(lambda self: self.world.post)
+    @rule(data=st.data())
+    def a_message_is_lost(self, data: st.DataObject) -> None:
+        self.world.lose(self.any_message(data))
+
+    @precondition(lambda self: any(isinstance(m, REPEATABLE) for m in self.world.post))
+    @rule(data=st.data())
+    def a_message_is_doubled(self, data: st.DataObject) -> None:
+        messages = [m for m in self.world.post if isinstance(m, REPEATABLE)]
+        self.world.post.append(messages[data.draw(st.integers(0, len(messages) - 1))])
+
+    # Desks
+
+    @precondition(lambda self: self.world.desks)
+    @rule(data=st.data(), used=st.sampled_from([QUARTER, HALF]), several=st.integers(1, 3))
+    def phases_arrive(self, data: st.DataObject, used: Resources, several: int) -> None:
+        desk = self.any_desk(data)
+        for _ in range(several):
+            self.world.phase_arrives(desk, used if desk.bundle.covers(used) else desk.bundle)
+
+    @precondition(lambda self: self.world.desks)
+    @rule(data=st.data())
+    def a_desk_reports(self, data: st.DataObject) -> None:
+        self.world.desk_reports(self.any_desk(data))
+
+    @precondition(lambda self: self.world.desks)
+    @rule(data=st.data())
+    def a_desk_loses_patience(self, data: st.DataObject) -> None:
+        """Whatever the reason: the allocator may be well, and only slow."""
+        self.any_desk(data).fell_silent()
+
+    @precondition(lambda self: len(self.world.desks) < DESKS_MAX)
+    @rule(agent=AGENTS, bundle=BUNDLES)
+    def a_desk_starts(self, agent: str, bundle: Resources) -> None:
+        self.world.desk_starts(agent, bundle)
+
+    @precondition(lambda self: len(self.world.desks) > 1)
+    @rule(data=st.data())
+    def a_desk_dies(self, data: st.DataObject) -> None:
+        del self.world.desks[self.any_desk(data).desk]
+
+    @precondition(lambda self: self.world.lines)
+    @rule(data=st.data())
+    def the_allocator_believes_a_desk_dead(self, data: st.DataObject) -> None:
+        self.world.desk_out_of_sight(data.draw(st.sampled_from(sorted(self.world.lines))))
+
+    # Engines
+
+    @precondition(lambda self: any(True for _ in self.world.running()))
+    @rule(data=st.data())
+    def a_phase_ends(self, data: st.DataObject) -> None:
+        running = list(self.world.running())
+        self.world.phase_ends(*running[data.draw(st.integers(0, len(running) - 1))])
+
+    @precondition(lambda self: self.world.guards)
+    @rule(data=st.data())
+    def an_engine_reports(self, data: st.DataObject) -> None:
+        self.world.engine_reports(self.any_node(data))
+
+    @precondition(lambda self: len(self.world.guards) < NODES_MAX)
+    @rule(capacity=CAPACITIES)
+    def an_engine_starts(self, capacity: Resources) -> None:
+        self.world.node_asks_to_join(self.world.node_starts(capacity))
+
+    @precondition(lambda self: self.world.guards)
+    @rule(data=st.data())
+    def an_engine_asks_to_be_joined(self, data: st.DataObject) -> None:
+        self.world.node_asks_to_join(self.any_node(data))
+
+    @precondition(lambda self: len(self.world.guards) > 1)
+    @rule(data=st.data())
+    def an_engine_dies(self, data: st.DataObject) -> None:
+        self.world.node_dies(self.any_node(data))
+
+    @precondition(lambda self: self.world.joined)
+    @rule(data=st.data())
+    def the_allocator_believes_an_engine_dead(self, data: st.DataObject) -> None:
+        """Sometimes it is; sometimes the line was, and the engine asks to be joined again."""
+        node = data.draw(st.sampled_from(sorted(self.world.joined)))
+        self.world.node_out_of_sight(node)
+        if node in self.world.guards and data.draw(st.booleans()):
+            self.world.node_asks_to_join(node)
+
+    # The allocator and time
+
+    @precondition(lambda self: self.world.epochs < TAKEOVERS_MAX)
+    @rule(at_once=st.booleans())
+    def the_allocator_dies(self, at_once: bool) -> None:  # noqa: FBT001
+        self.world.allocator_dies()
+        if at_once:
+            self.the_allocator_is_replaced()
+
+    @precondition(lambda self: self.world.allocator is None)
+    @rule()
+    def the_allocator_is_replaced(self) -> None:
+        self.world.allocator_starts()
+        for node in self.world.guards:
+            self.world.node_asks_to_join(node)
+
+    @rule(wait=WAITS)
+    def time_passes(self, wait: int) -> None:
+        self.world.time_passes(wait)
+
+    # What must hold
+
+    @invariant()
+    def no_reservation_is_broken(self) -> None:
+        assert self.world.broken_reservations() == 0
+
+    @invariant()
+    def no_engine_runs_more_than_it_has(self) -> None:
+        for guard in self.world.guards.values():
+            running = sum((grant.bundle for grant in guard.running()), start=Resources())
+            assert guard.capacity.covers(running)
+
+    def teardown(self) -> None:
+        """After everything has come to rest, all is free, and all of it can be granted again."""
+        world = self.world
+        world.come_to_rest()
+        assert world.broken_reservations() == 0
+        allocator = world.allocator
+        assert allocator is not None
+        capacity = {node: guard.capacity for node, guard in world.guards.items()}
+        assert allocator.ledger.free == capacity
+        room = sum(each.times_held(QUARTER) for each in capacity.values())
+        probe = DeskId("probe")
+        world.tell(DeskJoined(probe, AgentId("probe"), QUARTER))
+        effects = world.tell(Wanted(probe, waiting=room + 1, ahead=0))
+        offered = [effect.offer for effect in effects if isinstance(effect, SendOffer)]
+        assert len(offered) == room
+        for offer in offered:
+            assert world.guards[offer.node].admit(first_use(offer, allocator.epoch)) is None
+
+
+def first_use(offer: Offer, epoch: Epoch) -> Grant:
+    return Grant(
+        epoch=epoch,
+        offer_id=offer.offer_id,
+        use=1,
+        node=offer.node,
+        agent=offer.agent,
+        desk=offer.desk,
+        bundle=offer.bundle,
+    )
+
+
+def one_offer(epoch: int) -> tuple[Allocator, Offer]:
+    """Return an allocator that believes a GPU free, and has offered all of it to a desk."""
+    allocator = Allocator(epoch=Epoch("world", epoch))
+    told = (
+        DeskJoined(DeskId("p1"), AgentId("planner"), GPU),
+        Wanted(DeskId("p1"), waiting=1, ahead=0),
+        NodeJoined(NodeId("n1"), GPU, {}, running=()),
+    )
+    effects = [effect for event in told for effect in allocator.handle(Instant(0), event)]
+    (offer,) = (effect.offer for effect in effects if isinstance(effect, SendOffer))
+    return allocator, offer
+
+
+def test_a_takeover_without_a_fence_breaks_a_reservation() -> None:
+    """The planted bug: were this history harmless, everything above would prove nothing."""
+    engine = Guard(GPU)
+    old, old_offer = one_offer(epoch=1)
+    engine.fence(old.epoch)
+    new, new_offer = one_offer(epoch=2)  # and nobody fences the engine for it
+    assert engine.admit(first_use(old_offer, old.epoch)) is None
+    assert engine.admit(first_use(new_offer, new.epoch)) is Refusal.NO_ROOM
+    assert engine.journal.broken_reservations == 1
+
+
+def test_the_same_takeover_with_a_fence_breaks_none() -> None:
+    engine = Guard(GPU)
+    old, old_offer = one_offer(epoch=1)
+    engine.fence(old.epoch)
+    new, new_offer = one_offer(epoch=2)
+    engine.fence(new.epoch)
+    assert engine.admit(first_use(old_offer, old.epoch)) is Refusal.STALE_EPOCH
+    assert engine.admit(first_use(new_offer, new.epoch)) is None
+    assert engine.journal.broken_reservations == 0
+
+
+TestWholeLoop = WholeLoop.TestCase
+TestWholeLoop.settings = settings(
+    max_examples=80,
+    stateful_step_count=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
