@@ -5,6 +5,7 @@ import sys
 import typer
 
 from coordsvc.cli import chat, status, up
+from coordsvc.cli.bench import overhead
 from coordsvc.core.errors import CoordinationError
 
 app = typer.Typer(
@@ -17,7 +18,10 @@ app.command("up")(up.up)
 app.command("chat")(chat.chat)
 app.command("status")(status.status)
 app.command("down")(status.down)
-# benches: see below
+
+bench_app = typer.Typer(help="Measurements; each prints one JSON object.", no_args_is_help=True)
+bench_app.command("overhead")(overhead.overhead)
+app.add_typer(bench_app, name="bench")
 
 
 def main() -> None:

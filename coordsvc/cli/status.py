@@ -40,7 +40,7 @@ def down(pid: PID = None) -> None:
     run = runs.the_one(pid)
     os.kill(run.pid, signal.SIGTERM)
     deadline = time.monotonic() + DOWN_S_MAX
-    while any(other.pid == run.pid for other in runs.alive()) or _lives(run.pid):
+    while any(other.pid == run.pid for other in runs.alive()):
         if time.monotonic() > deadline:
             raise ServiceError(f"process {run.pid} has not stopped after {DOWN_S_MAX:.0f} s")
         time.sleep(0.2)
@@ -69,11 +69,3 @@ async def _metrics(client: Client, url: str) -> dict[str, float]:
         if name in METRICS_SHOWN or name.startswith(("coordsvc_alloc{", "coordsvc_turns_total{")):
             told[name] = float(value)
     return told
-
-
-def _lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True

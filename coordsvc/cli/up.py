@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import threading
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,9 +28,9 @@ def up(
     host: Annotated[str, typer.Option(help="Address to listen on.", envvar="COORDSVC_HOST")] = (
         "127.0.0.1"
     ),
-    port: Annotated[int, typer.Option(help="Port of the HTTP door.", envvar="COORDSVC_PORT")] = (
-        8000
-    ),
+    port: Annotated[
+        int, typer.Option(help="Port of the HTTP door; 0 takes any.", envvar="COORDSVC_PORT")
+    ] = (8000),
     metrics_port: Annotated[
         int | None,
         typer.Option(help="Port of /metrics; else the file's.", envvar="COORDSVC_METRICS_PORT"),
@@ -43,10 +44,11 @@ def up(
     """Start a Ray of our own with the service on it, and keep serving until told to stop."""
     config = read_deployment(file)
     console = Console(stderr=as_json)
-    stop = _until_told()
-    service = LocalService(Ports(host=host, http=port, metrics=metrics_port))
+    stop = threading.Event()
+    service = LocalService(Ports(host=host, http=port or None, metrics=metrics_port))
     try:
-        running = service.deploy(config, _started(service, console))
+        (running,) = service.deploy(config, _started(service, console)).values()
+        _stop_politely(stop)  # only now: Ray puts a handler of its own in place when it starts
         _tell_ready(running, console, as_json=as_json)
         if demo:
             asyncio.run(_demo(running, console, as_json=as_json))
@@ -55,8 +57,8 @@ def up(
             stop.wait()
     finally:
         console.print("stopping", highlight=False)
-        runs.forget(os.getpid())
         service.stop()
+        runs.forget(os.getpid())
 
 
 def _started(service: LocalService, console: Console) -> Any:
@@ -75,8 +77,7 @@ def _tell_ready(running: Running, console: Console, *, as_json: bool) -> None:
     )
     runs.remember(run)
     if as_json:
-        typer.echo(json.dumps({"ready": True, "pid": run.pid, "url": run.url,
-                               "direct_url": run.direct_url, "metrics_url": run.metrics_url}))  # fmt: skip
+        typer.echo(json.dumps({"ready": True, **asdict(run)}))
     console.print(f"ready  {running.url}/v1  (OpenAI API, through Serve's proxy)", highlight=False)
     console.print(f"       {running.direct_url}/v1  (the same, one hop less)", highlight=False)
     console.print(f"       {running.metrics_url}  (Prometheus)", highlight=False)
@@ -101,15 +102,13 @@ async def _demo(running: Running, console: Console, *, as_json: bool) -> None:
     console.print(show.table(answer["coordsvc"]["account"]))
 
 
-def _until_told() -> threading.Event:
-    """Return an event that a polite signal sets."""
-    told = threading.Event()
+def _stop_politely(told: threading.Event) -> None:
+    """Have a polite signal set `told`; a second one leaves whatever is being waited for."""
 
     def on_signal(_number: int, _frame: object) -> None:
         if told.is_set():
-            raise KeyboardInterrupt  # asked twice: leave what is being waited for
+            raise KeyboardInterrupt
         told.set()
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, on_signal)
-    return told

@@ -5,6 +5,7 @@ and with it every request in the batch. So what is plainly no schema is refused 
 """
 
 import json
+import re
 
 from coordsvc.core.errors import BadRequest
 
@@ -36,6 +37,17 @@ def _look(node: object, depth: int) -> None:
             _look(item, depth + 1)
     if not isinstance(node, dict):
         return
+    _require_keywords(node)
+    for key, value in node.items():
+        if key in {"properties", "$defs", "definitions", "patternProperties"}:
+            for item in value.values() if isinstance(value, dict) else ():
+                _look(item, depth + 1)
+        elif key not in {"enum", "const", "default", "examples", "required", "type"}:
+            _look(value, depth + 1)
+
+
+def _require_keywords(node: dict[str, object]) -> None:
+    """Return if this schema's own type, reference and pattern can be understood."""
     kinds = node.get("type", [])
     for kind in kinds if isinstance(kinds, list) else [kinds]:
         if kind not in _TYPES:
@@ -45,9 +57,14 @@ def _look(node: object, depth: int) -> None:
     if not (isinstance(reference, str) and reference.startswith("#")):
         msg = f"json_schema refers to {reference!r}; only references within it (#/...) are followed"
         raise BadRequest(msg)
-    for key, value in node.items():
-        if key in {"properties", "$defs", "definitions", "patternProperties"}:
-            for item in value.values() if isinstance(value, dict) else ():
-                _look(item, depth + 1)
-        elif key not in {"enum", "const", "default", "examples", "required", "type"}:
-            _look(value, depth + 1)
+    if "pattern" in node:
+        _require_pattern(node["pattern"])
+
+
+def _require_pattern(pattern: object) -> None:
+    """Return if `pattern` is a regular expression; a broken one would break the whole batch."""
+    try:
+        re.compile(pattern if isinstance(pattern, str) else "(")
+    except re.error as error:
+        msg = f"json_schema has pattern {pattern!r}, which is no regular expression: {error}"
+        raise BadRequest(msg) from error

@@ -5,7 +5,7 @@ What was learnt of openvino-genai 2026.4:
 * `step()` keeps Python's global lock while it computes, `generate()` does not. So the engine never
   steps: it calls `generate()` with one request, and adds the others to the same pipeline while
   that runs; `generate()` goes on until *all* are finished. A ticker beside 16 requests then wakes
-  within 2 ms; beside `step()` it waits for the whole step (16 to 90 ms).
+  within 7 ms; beside `step()` it waits for the whole step (16 to 90 ms).
 * `generate()` refuses to begin while any request is in the pipeline; `add_request` and reading a
   handle are safe from another thread at any time.
 * A schema that the grammar compiler refuses fails the step, and with it the whole batch.

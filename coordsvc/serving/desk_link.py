@@ -40,7 +40,9 @@ class LinkedDesk:
         self._pool = pool
         self._clock = clock
         self._waiters: deque[Waiter] = deque()
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
+        self._rings_at = 0.0
+        """When the timer goes off, on the loop's clock: uvloop's handles do not always tell."""
         self._sending: asyncio.Task[None] | None = None
         self._listening: asyncio.Task[None] | None = None
 
@@ -130,10 +132,10 @@ class LinkedDesk:
         loop = asyncio.get_running_loop()
         at = loop.time() + max(0, due - self._clock.now()) / SECOND
         if self._timer is not None:
-            if self._timer.when() <= at:
+            if self._rings_at <= at:
                 return
             self._timer.cancel()
-        self._timer = loop.call_at(at, self._send_now)
+        self._timer, self._rings_at = loop.call_at(at, self._send_now), at
 
     def _send_now(self) -> None:
         self._timer = None

@@ -82,6 +82,7 @@ class LocalService:
         os.environ.setdefault("RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S", "0.5")
         os.environ["RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT"] = str(direct)
         os.environ["RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT"] = str(direct + DIRECT_PORTS)
+        logging.getLogger("ray.serve").setLevel(logging.WARNING)
         say("starting Ray")
         self._folder = tempfile.mkdtemp(prefix="coordsvc-")
         ray.init(
@@ -97,32 +98,36 @@ class LocalService:
             http_options={"host": self._ports.host, "port": http}, proxy_location="HeadOnly"
         )
 
-    def deploy(self, config: Mapping[str, Any], say: Callable[[str], None]) -> Running:
-        """Deploy a config file's content, wait until it is ready, and tell where it listens."""
+    def deploy(self, config: Mapping[str, Any], say: Callable[[str], None]) -> dict[str, Running]:
+        """Deploy a config file's content, wait until it is ready; tell where each app listens."""
         wanted = self._with_ports(config)
         self._apps = [application["name"] for application in wanted["applications"]]
         say(f"starting {', '.join(self._apps)}")
         _client().deploy_apps(ServeDeploySchema(**wanted))
-        app = self._apps[0]
         for name in self._apps:
             self._wait(name, say)
-        return Running(
-            app=app,
-            url=f"http://{self._ports.host}:{self._http_port}",
-            direct_url=f"http://{self._ports.host}:{_direct_port(app)}",
-            metrics_url=f"http://{self._ports.host}:{_metrics_port(app)}/metrics",
-        )
+        return {one["name"]: self._running(one) for one in wanted["applications"]}
 
     def stop(self) -> None:
         """End what was started here, and nothing else; calling it twice does no harm."""
         if ray.is_initialized():
             for app in self._apps:
+                serve.delete(app)  # drains its replicas; the rest ends with our Ray
                 stop_actors(app)
-            serve.shutdown()  # type: ignore[no-untyped-call]
             ray.shutdown()
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None
+
+    def _running(self, application: Mapping[str, Any]) -> Running:
+        name, host = application["name"], self._ports.host
+        prefix = str(application.get("route_prefix", "/")).rstrip("/")
+        return Running(
+            app=name,
+            url=f"http://{host}:{self._http_port}{prefix}",
+            direct_url=f"http://{host}:{_direct_port(name)}{prefix}",
+            metrics_url=f"http://{host}:{_metrics_port(name)}/metrics",
+        )
 
     def _with_ports(self, config: Mapping[str, Any]) -> dict[str, Any]:
         wanted = {**config, "applications": [dict(one) for one in config["applications"]]}

@@ -41,6 +41,8 @@ def deep(levels):
         ('{"properties": {"a": {"type": 5}}}', "type 5"),
         ('{"anyOf": [{"type": "x"}]}', "type 'x'"),
         ('{"$ref": "http://example.com/s"}', "only references within it"),
+        ('{"properties": {"a": {"type": "string", "pattern": "("}}}', "no regular expression"),
+        ('{"pattern": 5}', "pattern 5"),
         (deep(40), "nested deeper"),
     ],
 )

@@ -138,7 +138,7 @@ async def test_vllm_is_asked_in_its_own_words():
         "max_tokens": 40,
         "ignore_eos": False,
         "output_kind": "delta",
-        "structured_outputs": {"json": "{}", "disable_any_whitespace": True},
+        "structured_outputs": {"json": "{}"},
     }
 
 

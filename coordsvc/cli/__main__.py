@@ -1,0 +1,5 @@
+"""`python -m coordsvc.cli`."""
+
+from coordsvc.cli import main
+
+main()

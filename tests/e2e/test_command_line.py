@@ -1,0 +1,113 @@
+"""The command line as a user meets it: up, status, chat, down, on a Ray of its own."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = [pytest.mark.ray, pytest.mark.model, pytest.mark.slow, pytest.mark.timeout(240)]
+
+ROOT = Path(__file__).parents[2]
+COORDSVC = [sys.executable, "-m", "coordsvc.cli"]
+LOCAL = ROOT / "deployments" / "local.yaml"
+
+
+def run(environment: dict[str, str], *words: str, said: str = "") -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [*COORDSVC, *words],
+        env=environment,
+        input=said,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    return {**os.environ, "COORDSVC_STATE_DIR": str(tmp_path_factory.mktemp("runs"))}
+
+
+@pytest.fixture(scope="module")
+def serving(environment: dict[str, str]) -> Iterator[tuple[subprocess.Popen, dict[str, Any]]]:
+    """`coordsvc up` in a process of its own, on ports that it finds itself."""
+    process = subprocess.Popen(
+        [*COORDSVC, "up", str(LOCAL), "--port", "0", "--metrics-port", "0", "--demo", "--json"],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    try:
+        ready = json.loads(process.stdout.readline())
+        demo = json.loads(process.stdout.readline())
+        yield process, {**ready, **demo}
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+        process.wait(60)
+        process.stdout.close()
+
+
+def test_the_demo_is_a_real_reply_with_its_account(serving: tuple[Any, dict[str, Any]]) -> None:
+    demo = serving[1]["demo"]
+    assert demo["choices"][0]["message"]["content"].strip()
+    account = demo["coordsvc"]["account"]
+    assert [phase["phase"] for phase in account["phases"]][:3] == ["plan", "respond", "check"]
+    assert account["c_coord_s"] < account["wall_s"]
+    assert demo["coordsvc"]["emulated"] is False
+
+
+def test_chat_answers_and_tells_where_the_time_went(
+    serving: tuple[Any, dict[str, Any]], environment: dict[str, str]
+) -> None:
+    talked = run(environment, "chat", "--max-tokens", "16", said="Hello\nAnd you?\n\n")
+    assert talked.returncode == 0, talked.stderr
+    assert talked.stdout.count("C_coord") == 2
+
+
+def test_status_tells_what_runs(
+    serving: tuple[Any, dict[str, Any]], environment: dict[str, str]
+) -> None:
+    told = run(environment, "status", "--json")
+    assert told.returncode == 0, told.stderr
+    status = json.loads(told.stdout)
+    assert status["ready"] is True
+    assert status["model"] == "SmolLM2-135M-Instruct"
+    assert status["metrics"]["coordsvc_nodes"] == 1
+
+
+def test_a_port_that_is_taken_is_named(
+    serving: tuple[Any, dict[str, Any]], environment: dict[str, str]
+) -> None:
+    taken = serving[1]["url"].rpartition(":")[2]
+    refused = run(environment, "up", str(LOCAL), "--port", taken)
+    assert refused.returncode == 2
+    assert f"{taken} cannot be used" in refused.stderr
+
+
+def test_down_stops_it_cleanly(
+    serving: tuple[subprocess.Popen, dict[str, Any]], environment: dict[str, str]
+) -> None:
+    process, _ = serving
+    stopped = run(environment, "down")
+    assert stopped.returncode == 0, stopped.stderr
+    assert process.wait(60) == 0
+    assert run(environment, "status").returncode == 2
+
+
+def test_wrong_settings_are_refused_with_path_value_and_remedy(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    wrong = tmp_path / "wrong.yaml"
+    wrong.write_text(LOCAL.read_text().replace("batch_max: 16", "batch_max: none"))
+    refused = run(environment, "up", str(wrong))
+    assert refused.returncode == 2
+    assert "applications[0].args.engine.batch_max: 'none' is not right" in refused.stderr

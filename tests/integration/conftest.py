@@ -1,0 +1,43 @@
+"""One Ray of the tests' own, with three applications on it, for all integration tests."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from coordsvc.serving.local import LocalService, Ports
+from tests.integration.apps import SCRIPTED, Services, application
+
+
+@pytest.fixture(scope="session")
+def services() -> Iterator[Services]:
+    service = LocalService(Ports(http=None), cpus=8)
+    config = {
+        "applications": [
+            application("scripted", "/", {"engine": SCRIPTED}),
+            application(
+                "crowded",
+                "/crowded",
+                {
+                    "engine": SCRIPTED,
+                    "agents": {"checker": None},
+                    "node": {"capacity": {"cpu": 2, "bandwidth_gbps": 2}},
+                    "http": {"turns_in_flight_max": 2, "retry_after_s": 3},
+                },
+            ),
+            application(
+                "real",
+                "/real",
+                {
+                    "engine": {"kind": "openvino", "calibration_repeats": 1},
+                    "served_model": "SmolLM2-135M-Instruct",
+                    "http": {"max_tokens_default": 24},
+                },
+            ),
+        ]
+    }
+    try:
+        service.start(print)
+        running = service.deploy(config, print)
+        yield Services(*(running[name] for name in ("scripted", "crowded", "real")))
+    finally:
+        service.stop()
