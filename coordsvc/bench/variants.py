@@ -1,0 +1,87 @@
+"""The three-agent turn in other structures, to compare the offers with: for `bench overhead`.
+
+Each is the product's own chain, composed by the product's own `compose`, with one thing taken out.
+"""
+
+from typing import Any, cast
+
+from ray import serve
+
+from coordsvc.core.guard import Refusal
+from coordsvc.core.offers import Grant
+from coordsvc.core.resources import Resources
+from coordsvc.core.units import AgentId, DeskId, Epoch, Micros, NodeId, OfferId
+from coordsvc.ports import OfferDesk
+from coordsvc.serving.actors import AllocatorInRay, AppActors
+from coordsvc.serving.app import AgentDeployment, EngineDeployment, compose
+from coordsvc.settings import AppSettings, check
+
+SERVE_ROUTER = "ray.serve._private.request_router:PowerOfTwoChoicesRequestRouter"
+"""What Serve 2.60 routes with where nothing else is named."""
+ANYWHERE = cast("NodeId", None)
+"""A pin router that is named no node takes turns, as Serve's own does."""
+
+
+class NoDesk:
+    """Lets every phase start at once, wherever the router sends it."""
+
+    def __init__(self, agent: AgentId) -> None:
+        self._agent = agent
+
+    async def take(self, used: Resources, *, prefer: NodeId | None, left_us: Micros) -> Grant:
+        """Return a grant for nothing in particular."""
+        del prefer, left_us
+        return Grant(
+            epoch=Epoch("none", 0),
+            offer_id=OfferId(0),
+            use=1,
+            node=ANYWHERE,
+            agent=self._agent,
+            desk=DeskId("none"),
+            bundle=used,
+        )
+
+    def finished(self, grant: Grant) -> None:
+        """Take note of nothing."""
+
+    def uncertain(self, grant: Grant) -> None:
+        """Take note of nothing."""
+
+    def refused(self, grant: Grant, refusal: Refusal) -> None:
+        """Take note of nothing."""
+
+    def node_lost(self, node: NodeId) -> None:
+        """Take note of nothing."""
+
+
+class NoAllocator(AllocatorInRay):
+    """An actor in the allocator's place that never does anything."""
+
+    async def __init__(self, wanted: AppActors) -> None:  # type: ignore[misc]
+        del wanted
+
+
+class OpenEngine(EngineDeployment):
+    """The same engine without its guard: it runs whatever it is sent."""
+
+    guarded = False
+    allocator = NoAllocator
+
+
+class DesklessAgent(AgentDeployment):
+    """The same agent, which asks nobody for leave."""
+
+    def desk(self, agent: AgentId, settings: AppSettings) -> OfferDesk:
+        """Return a desk that says yes."""
+        del settings
+        return NoDesk(agent)
+
+
+def no_desk(args: dict[str, Any]) -> serve.Application:
+    """Return the chain without desks and allocator, on the same router, which pins nothing."""
+    return compose(check(args), OpenEngine, DesklessAgent)
+
+
+def plain(args: dict[str, Any]) -> serve.Application:
+    """Return the chain without desks and allocator, on Serve's own router."""
+    return compose(check(args), OpenEngine, DesklessAgent, SERVE_ROUTER)
