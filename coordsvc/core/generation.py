@@ -1,6 +1,6 @@
 """What an engine is asked for, and what it answers: the words shared by agents and engines."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Literal
 
@@ -38,13 +38,20 @@ class GenerationRequest:
     """If given, the whole output is one JSON value that this schema (as JSON text) admits."""
     prefix: str = ""
     """The beginning of the reply, already made by an engine that died; the answer goes on from it.
-    `max_new_tokens` still counts from here, and the prefix is not sent again."""
+    `max_new_tokens` counts its tokens too, and it is not sent again."""
     shared_messages: int = 0
     """How many leading messages every agent of this turn begins with."""
     warm_tokens: int = 0
     """The longest prefix of this prompt known to be cached on any node, in tokens."""
     headroom_tokens: int = 0
     """Tokens beyond this request that the turn will need; refused now rather than half way."""
+
+
+def going_on(request: GenerationRequest, prefix_tokens: int) -> GenerationRequest:
+    """Return the request with what its prefix leaves of `max_new_tokens`; at least one."""
+    if not request.prefix:
+        return request
+    return replace(request, max_new_tokens=max(1, request.max_new_tokens - prefix_tokens))
 
 
 class FinishReason(StrEnum):

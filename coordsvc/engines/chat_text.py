@@ -52,6 +52,8 @@ class Prompt:
     ids: list[int]
     shared_tokens: int
     """Leading ids that every agent of this turn begins with."""
+    prefix_tokens: int = 0
+    """Closing ids that are the reply so far."""
 
 
 class ChatText:
@@ -88,9 +90,8 @@ class ChatText:
             if index < request.shared_messages:
                 shared = len(ids)
             ids += after
-        if request.prefix:
-            ids += self.literal(request.prefix)
-        return Prompt(ids, shared)
+        prefix = self.literal(request.prefix) if request.prefix else []
+        return Prompt(ids + prefix, shared, len(prefix))
 
     def literal(self, text: str) -> list[int]:
         """Return ids of `text` among which there is no control token.

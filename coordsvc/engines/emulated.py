@@ -17,11 +17,18 @@ from collections import deque
 from collections.abc import AsyncGenerator
 from itertools import cycle, islice
 
+from coordsvc.clock import MonotonicClock
 from coordsvc.core.errors import EngineBroken, Overloaded
-from coordsvc.core.generation import Chunk, EngineInfo, FinishReason, GenerationRequest, SoloProfile
+from coordsvc.core.generation import (
+    Chunk,
+    EngineInfo,
+    FinishReason,
+    GenerationRequest,
+    SoloProfile,
+    going_on,
+)
 from coordsvc.core.units import MILLISECOND, SECOND, Instant, Micros, since
 from coordsvc.engines.chat_text import require_fit
-from coordsvc.engines.clock import MonotonicClock
 from coordsvc.engines.detokenise import StopStrings
 from coordsvc.engines.prefix_mirror import PrefixMirror
 from coordsvc.engines.reporting import report
@@ -70,6 +77,7 @@ class EmulatedEngine:
         arrived = self._clock.now()
         self.check()
         prompt, shared = prompt_words(request)
+        request = going_on(request, len(request.prefix.split()))
         require_fit(request, len(prompt), self._settings.context_tokens)
         if len(self._waiting) >= self._settings.waiting_max:
             msg = f"{len(self._waiting)} requests wait for this engine already; come back later"

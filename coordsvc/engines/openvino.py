@@ -21,12 +21,19 @@ from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 
+from coordsvc.clock import MonotonicClock
 from coordsvc.core.errors import BadRequest, EngineBroken, Overloaded
-from coordsvc.core.generation import Chunk, EngineInfo, FinishReason, GenerationRequest, SoloProfile
+from coordsvc.core.generation import (
+    Chunk,
+    EngineInfo,
+    FinishReason,
+    GenerationRequest,
+    SoloProfile,
+    going_on,
+)
 from coordsvc.core.units import MILLISECOND, Instant, Micros, since
 from coordsvc.engines import calibration
 from coordsvc.engines.chat_text import ChatText, Prompt, require_fit
-from coordsvc.engines.clock import MonotonicClock
 from coordsvc.engines.detokenise import Detokeniser
 from coordsvc.engines.json_schemas import require_schema
 from coordsvc.engines.openvino_runtime import Lead, Runtime, load
@@ -92,6 +99,7 @@ class OpenVinoEngine:
         if request.json_schema is not None:
             require_schema(request.json_schema)
         prompt = self._chat.encode(request)
+        request = going_on(request, prompt.prefix_tokens)
         require_fit(request, len(prompt.ids), self._runtime.context_tokens)
         work = Work(
             ids=prompt.ids,

@@ -10,10 +10,17 @@ import asyncio
 from collections.abc import AsyncGenerator
 from itertools import pairwise
 
+from coordsvc.clock import MonotonicClock
 from coordsvc.core.errors import BadRequest, EngineBroken
-from coordsvc.core.generation import Chunk, EngineInfo, FinishReason, GenerationRequest, SoloProfile
+from coordsvc.core.generation import (
+    Chunk,
+    EngineInfo,
+    FinishReason,
+    GenerationRequest,
+    SoloProfile,
+    going_on,
+)
 from coordsvc.engines.chat_text import last_text, require_fit
-from coordsvc.engines.clock import MonotonicClock
 from coordsvc.engines.detokenise import StopStrings
 from coordsvc.engines.places import Places
 from coordsvc.engines.reporting import report
@@ -53,7 +60,9 @@ class ScriptedEngine:
         arrived = self._clock.now()
         self.check()
         prompt_tokens = count(message.text for message in request.messages)
-        prompt_tokens += count([request.prefix])
+        prefix_tokens = count([request.prefix])
+        prompt_tokens += prefix_tokens
+        request = going_on(request, prefix_tokens)
         require_fit(request, prompt_tokens, self._settings.context_tokens)
         if not self._places.take_now():
             await self._places.wait()

@@ -18,12 +18,18 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import replace
 
+from coordsvc.clock import MonotonicClock
 from coordsvc.core.errors import EngineBroken, Overloaded
-from coordsvc.core.generation import Chunk, EngineInfo, GenerationRequest, SoloProfile
+from coordsvc.core.generation import (
+    Chunk,
+    EngineInfo,
+    GenerationRequest,
+    SoloProfile,
+    going_on,
+)
 from coordsvc.core.units import MILLISECOND, Instant, Micros
 from coordsvc.engines import calibration
 from coordsvc.engines.chat_text import ChatText, Prompt, require_fit
-from coordsvc.engines.clock import MonotonicClock
 from coordsvc.engines.json_schemas import require_schema
 from coordsvc.engines.settings import TransformersSettings
 from coordsvc.engines.stream import Stream, Work
@@ -79,6 +85,7 @@ class TransformersEngine:
         assert self._chat is not None
         request = _with_schema(request)
         prompt = self._chat.encode(request)
+        request = going_on(request, prompt.prefix_tokens)
         require_fit(request, len(prompt.ids), self._runtime.context_tokens)
         work = Work(
             ids=prompt.ids, max_new_tokens=request.max_new_tokens, sampling=request.sampling

@@ -18,6 +18,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
+from coordsvc.clock import MonotonicClock
 from coordsvc.core.errors import BadRequest, EngineBroken, Overloaded
 from coordsvc.core.generation import (
     Chunk,
@@ -26,11 +27,11 @@ from coordsvc.core.generation import (
     GenerationReport,
     GenerationRequest,
     SoloProfile,
+    going_on,
 )
 from coordsvc.core.units import MILLISECOND, Instant, Micros, after, seconds, since
 from coordsvc.engines import calibration
 from coordsvc.engines.chat_text import ChatText, Prompt, require_fit
-from coordsvc.engines.clock import MonotonicClock
 from coordsvc.engines.hf_tokens import HfTokens
 from coordsvc.engines.json_schemas import require_schema
 from coordsvc.engines.models import find
@@ -148,6 +149,7 @@ class VllmEngine:
         if request.json_schema is not None:
             require_schema(request.json_schema)
         prompt = self._chat.encode(request)
+        request = going_on(request, prompt.prefix_tokens)
         require_fit(request, len(prompt.ids), self._context_tokens)
         if self._inside >= self._settings.batch_max + self._settings.waiting_max:
             msg = f"{self._inside} requests are inside this engine already; come back later"

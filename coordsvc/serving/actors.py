@@ -13,10 +13,10 @@ from ray import serve
 from ray.actor import ActorHandle
 from ray.experimental.internal_kv import _internal_kv_get, _internal_kv_put
 
+from coordsvc.clock import MonotonicClock
 from coordsvc.core.allocator import Terms
 from coordsvc.core.units import Epoch
 from coordsvc.serving.allocator_actor import AllocatorActor
-from coordsvc.serving.clock import MonotonicClock
 from coordsvc.serving.engine_link import ServeEngineLink
 from coordsvc.serving.instruments import Instruments
 from coordsvc.serving.instruments_line import InstrumentsLine

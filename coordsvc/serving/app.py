@@ -16,6 +16,7 @@ from coordsvc import engines
 from coordsvc.agents.conductor import Conductor
 from coordsvc.agents.roles import ROLES, Budget
 from coordsvc.agents.worker import Worker
+from coordsvc.clock import MonotonicClock
 from coordsvc.core.desk import Desk
 from coordsvc.core.dialogue import Phase
 from coordsvc.core.units import AgentId, DeskId, NodeId
@@ -23,7 +24,6 @@ from coordsvc.ports import OfferDesk
 from coordsvc.serving.actors import AllocatorInRay, AppActors, start_actors
 from coordsvc.serving.agent_calls import ServeAgents
 from coordsvc.serving.agent_replica import AgentReplica
-from coordsvc.serving.clock import MonotonicClock
 from coordsvc.serving.desk_link import LinkedDesk
 from coordsvc.serving.engine_calls import ServeEngines
 from coordsvc.serving.engine_replica import EngineReplica

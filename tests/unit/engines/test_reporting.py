@@ -2,7 +2,7 @@
 
 from coordsvc.core.generation import FinishReason, GenerationRequest, SoloProfile
 from coordsvc.core.units import Instant
-from coordsvc.engines.clock import MonotonicClock
+from coordsvc.clock import MonotonicClock
 from coordsvc.engines.reporting import report
 
 PROFILE = SoloProfile(start_us=100, prefill_us=10, decode_us=50)

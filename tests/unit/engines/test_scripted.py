@@ -64,6 +64,13 @@ async def test_prefix_and_answer_are_the_whole_reply_wherever_it_was_cut():
         assert TALE[:cut] + text == TALE
 
 
+async def test_the_words_of_a_prefix_count_towards_the_most_that_may_be_written():
+    engine = await started(default=ScriptRule(reply=TALE))
+    begun = " ".join(TALE.split()[:3])
+    text, _, _ = await answer(engine, ask(prefix=begun, max_new_tokens=5))
+    assert begun + text == " ".join(TALE.split()[:5])
+
+
 async def test_a_prefix_of_another_reply_is_the_tests_mistake():
     engine = await started(default=ScriptRule(reply=TALE))
     with pytest.raises(BadRequest, match="does not begin the scripted reply"):
