@@ -31,7 +31,7 @@ PARTS: tuple[Part, ...] = get_args(Part)
 PART_MEANS: Mapping[Part, str] = {
     "offer_wait": "no offer at hand: the phase waited for the allocator",
     "engine_queue": "waiting inside the engine",
-    "contention": "engine time above solo, because others are computed with it",
+    "contention": "engine time above solo: others are computed with it, or the machine is busy",
     "refill": "prefix recomputed because this node did not have it cached",
     "call": "caller saw minus callee reports: transport, serialisation, scheduling of the call",
     "agent": "the agent's own work: building the prompt, parsing the answer",

@@ -8,7 +8,7 @@ the desk's for an offer that it never started. Expiry and rescission ask the eng
 """
 
 import heapq
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import assert_never
 
@@ -43,7 +43,6 @@ from coordsvc.core.offers import (
     RELEASED,
     RESCINDED,
     VOIDING,
-    Grant,
     Offer,
     OfferState,
     Ticket,
@@ -135,12 +134,12 @@ class Allocator:
 
     def _apply(self, now: Instant, event: Event) -> list[Effect]:
         match event:
-            case NodeJoined(node, capacity, attributes, running):
-                return self._node_joined(now, node, capacity, attributes, running)
+            case NodeJoined():
+                return self._node_joined(now, event)
             case NodeLost(node):
                 return self._node_lost(node)
-            case Reconciled(node, running, finished):
-                return self._reconcile(node, running, finished)
+            case Reconciled():
+                return self._reconcile(event)
             case Voided(offer_id, was_started):
                 return self._voided(offer_id, was_started=was_started)
             case DeskJoined(desk, agent, bundle):
@@ -160,20 +159,14 @@ class Allocator:
             case _:
                 assert_never(event)
 
-    def _node_joined(
-        self,
-        now: Instant,
-        node: NodeId,
-        capacity: Resources,
-        attributes: Mapping[str, str],
-        running: tuple[Grant, ...],
-    ) -> list[Effect]:
+    def _node_joined(self, now: Instant, event: NodeJoined) -> list[Effect]:
+        node = event.node
         if node in self.ledger.capacity:
             raise ProtocolError(f"node {node} has joined already")
-        self.ledger.add_node(node, capacity)
-        self._attributes[node] = dict(attributes)
+        self.ledger.add_node(node, event.capacity)
+        self._attributes[node] = dict(event.attributes)
         effects: list[Effect] = []
-        for grant in running:
+        for grant in event.running:
             offer = Offer(
                 offer_id=grant.offer_id,
                 agent=grant.agent,
@@ -201,17 +194,15 @@ class Allocator:
             desk.refused_until.pop(node, None)
         return effects
 
-    def _reconcile(
-        self, node: NodeId, running: frozenset[OfferId], finished: tuple[OfferId, ...]
-    ) -> list[Effect]:
-        if node not in self.ledger.capacity:
-            raise ProtocolError(f"node {node} is not here")
+    def _reconcile(self, event: Reconciled) -> list[Effect]:
+        if event.node not in self.ledger.capacity:
+            raise ProtocolError(f"node {event.node} is not here")
         effects: list[Effect] = []
-        for offer_id in finished:
+        for offer_id in event.finished:
             if offer_id in self.ledger.offers:
                 effects += self._finish(offer_id)
-        for offer in self.ledger.on_node(node):
-            if offer.offer_id in running:
+        for offer in self.ledger.on_node(event.node):
+            if offer.offer_id in event.running:
                 self._unseen.pop(offer.offer_id, None)
                 if offer.state is not ACCEPTED:
                     effects.append(Granted(self.ledger.move(offer.offer_id, ACCEPTED)))
@@ -220,10 +211,9 @@ class Allocator:
         return effects
 
     def _not_seen(self, offer: Offer) -> list[Effect]:
-        """Ask about an offer whose work, or whose voiding, has not reached its engine for too long."""
-        seen_missing = self._unseen.get(offer.offer_id, 0) + 1
-        self._unseen[offer.offer_id] = seen_missing
-        return [Void(offer)] if seen_missing >= self.terms.unseen_max else []
+        """Ask about an offer whose work, or whose voiding, seems not to reach its engine."""
+        self._unseen[offer.offer_id] = unseen = self._unseen.get(offer.offer_id, 0) + 1
+        return [Void(offer)] if unseen >= self.terms.unseen_max else []
 
     def _voided(self, offer_id: OfferId, *, was_started: bool) -> list[Effect]:
         offer = self.ledger.find(offer_id)
@@ -279,8 +269,9 @@ class Allocator:
         return [*effects, self._free(offer_id, RELEASED)]
 
     def _free(self, offer_id: OfferId, end: OfferState) -> Freed:
+        freed = Freed(self.ledger.move(offer_id, end))
         self._unseen.pop(offer_id, None)
-        return Freed(self.ledger.move(offer_id, end))
+        return freed
 
     def _void(self, offer: Offer, end: OfferState) -> Void:
         return Void(self.ledger.move(offer.offer_id, VOIDING, voided_as=end))
@@ -311,7 +302,7 @@ class Allocator:
         claims = self._claims()
         while claims:
             claim = self.policy.choose(tuple(claims.values()), self.ledger.total)
-            node = self._place(now, claim, kept if claim.waiting <= 0 else frozenset())
+            node = self._place(now, claim, kept if claim.waiting <= 0 else ())
             if node is None:
                 if claim.waiting > 0:
                     kept.update(self._suited(now, claim))
@@ -345,7 +336,7 @@ class Allocator:
             if capacity.covers(claim.bundle) and refused.get(node, now) <= now:
                 yield node
 
-    def _place(self, now: Instant, claim: Claim, kept: Set[NodeId]) -> NodeId | None:
+    def _place(self, now: Instant, claim: Claim, kept: Collection[NodeId]) -> NodeId | None:
         """Return the node with the most room for the claim, by name where equal; None if none."""
         best: tuple[int, NodeId] | None = None
         for node in self._suited(now, claim):
@@ -358,7 +349,7 @@ class Allocator:
     def _issue(self, now: Instant, claim: Claim, node: NodeId) -> SendOffer:
         self._issued += 1
         offer = Offer(
-            offer_id=OfferId((self.epoch.n << IDS_PER_EPOCH_BITS) + self._issued),
+            offer_id=self.last_issued(),
             agent=claim.agent,
             desk=claim.desk,
             node=node,
@@ -396,18 +387,11 @@ class Allocator:
             unmet -= 1
         return effects
 
-    def _held_ahead(self, nodes: Set[NodeId]) -> Offer | None:
-        """Return the youngest offer on `nodes` of the desk that holds most ahead of need.
-
-        Where equal, desks go by name.
-        """
-        spare = {
-            desk: self.ledger.issued_count(desk) - state.waiting
-            for desk, state in self.desks.items()
-        }
+    def _held_ahead(self, nodes: Collection[NodeId]) -> Offer | None:
+        """Return the youngest offer on `nodes` of the desk that holds most ahead; ties by name."""
+        spare = {d: self.ledger.issued_count(d) - s.waiting for d, s in self.desks.items()}
         for desk in sorted(spare, key=lambda desk: (-spare[desk], desk)):
-            if spare[desk] > 0:
-                for offer in reversed(self.ledger.issued_to(desk)):
-                    if offer.node in nodes:
-                        return offer
+            for offer in reversed(self.ledger.issued_to(desk)):
+                if spare[desk] > 0 and offer.node in nodes:
+                    return offer
         return None

@@ -158,6 +158,8 @@ class Desk:
     def report(self, now: Instant) -> DeskReport:
         """Return all that is unsaid; from now on it counts as said."""
         self._drop_lapsed(now)
+        if self._last_arrival is None:
+            self._last_arrival = now  # idleness counts from the first report
         events = tuple(self._unsaid.values())
         self._unsaid.clear()
         self._resting.clear()

@@ -130,7 +130,7 @@ class Stage:
             self._note(effect)
         return "\n".join(map(render, effects)) or "nothing"
 
-    def _event(self, command: Command) -> Event:  # noqa: PLR0911  one for each verb
+    def _event(self, command: Command) -> Event:
         names, bundle = command.names, command.bundle
         match command.verb:
             case "node":
@@ -194,8 +194,9 @@ class Stage:
 
 def dominant(held: Resources, total: Resources) -> str:
     names = zip(AMOUNTS, held.amounts(), total.amounts(), strict=True)
-    shares = [(Fraction(part, whole), f"{part}/{whole} {name}") for name, part, whole in names if whole]
-    share, of = max(shares)
+    share, of = max(
+        (Fraction(part, whole), f"{part}/{whole} {name}") for name, part, whole in names if whole
+    )
     return f"{float(share):.2f} ({of})"
 
 
@@ -221,7 +222,8 @@ def render(effect: Effect) -> str:
         case _:
             offer, words = effect.offer, WORDS[type(effect)]
     lasts = f" for {effect.ticket.lasts / 1e6:g} s" if isinstance(effect, SendOffer) else ""
-    return f"{words} {show_id(offer.offer_id)} {offer.agent} {offer.desk}@{offer.node} {offer.bundle}{lasts}"
+    who = f"{offer.agent} {offer.desk}@{offer.node}"
+    return f"{words} {show_id(offer.offer_id)} {who} {offer.bundle}{lasts}"
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda path: path.stem)

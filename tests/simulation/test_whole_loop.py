@@ -3,7 +3,7 @@
 `world.py` says who talks to whom, and what may be late, lost, doubled or out of order.
 """
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -20,7 +20,8 @@ GPU, HALF, QUARTER = (Resources(gpu_milli=amount) for amount in (1_000, 500, 250
 CAPACITIES = st.sampled_from([GPU, Resources(gpu_milli=750), HALF])
 AGENTS = st.sampled_from(["planner", "responder"])
 BUNDLES = st.sampled_from([QUARTER, HALF])
-WAITS = st.integers(1, 4_000_000)
+MOMENTS = st.integers(1, 50_000)
+LONG_WAITS = st.integers(500_000, 4_000_000)
 NODES_MAX, DESKS_MAX, TAKEOVERS_MAX = 3, 4, 4
 
 
@@ -45,7 +46,7 @@ class WholeLoop(RuleBasedStateMachine):
 
     @initialize(capacity=CAPACITIES, bundle=BUNDLES)
     def begin(self, capacity: Resources, bundle: Resources) -> None:
-        """Begin with an allocator, an engine and a desk that know each other, or nothing happens."""
+        """Begin with an allocator, an engine and a desk that know each other."""
         world = self.world
         world.allocator_starts()
         world.node_asks_to_join(world.node_starts(capacity))
@@ -57,6 +58,12 @@ class WholeLoop(RuleBasedStateMachine):
         world.drain()
 
     # Messages
+
+    @rule(moment=MOMENTS)
+    def all_messages_arrive(self, moment: int) -> None:
+        """In order, and whatever they cause arrives as well."""
+        self.world.drain()
+        self.world.time_passes(moment)
 
     @precondition(lambda self: self.world.post)
     @rule(data=st.data(), several=st.integers(1, 6))
@@ -90,6 +97,20 @@ class WholeLoop(RuleBasedStateMachine):
         self.world.desk_reports(self.any_desk(data))
 
     @precondition(lambda self: self.world.desks)
+    @rule(used=st.sampled_from([QUARTER, HALF]), moment=MOMENTS)
+    def business_as_usual(self, used: Resources, moment: int) -> None:
+        """Every desk gets offers and starts a phase; the engines run them."""
+        world = self.world
+        for _ in range(2):
+            for desk in world.desks.values():
+                world.desk_reports(desk)
+            world.drain()
+        for desk in world.desks.values():
+            world.phase_arrives(desk, used if desk.bundle.covers(used) else desk.bundle)
+        world.drain()
+        world.time_passes(moment)
+
+    @precondition(lambda self: self.world.desks)
     @rule(data=st.data())
     def a_desk_loses_patience(self, data: st.DataObject) -> None:
         """Whatever the reason: the allocator may be well, and only slow."""
@@ -117,6 +138,11 @@ class WholeLoop(RuleBasedStateMachine):
     def a_phase_ends(self, data: st.DataObject) -> None:
         running = list(self.world.running())
         self.world.phase_ends(*running[data.draw(st.integers(0, len(running) - 1))])
+
+    @rule()
+    def all_phases_end(self) -> None:
+        for guard, grant in list(self.world.running()):
+            self.world.phase_ends(guard, grant)
 
     @precondition(lambda self: self.world.guards)
     @rule(data=st.data())
@@ -151,7 +177,7 @@ class WholeLoop(RuleBasedStateMachine):
 
     @precondition(lambda self: self.world.epochs < TAKEOVERS_MAX)
     @rule(at_once=st.booleans())
-    def the_allocator_dies(self, at_once: bool) -> None:  # noqa: FBT001
+    def the_allocator_dies(self, at_once: bool) -> None:
         self.world.allocator_dies()
         if at_once:
             self.the_allocator_is_replaced()
@@ -163,8 +189,9 @@ class WholeLoop(RuleBasedStateMachine):
         for node in self.world.guards:
             self.world.node_asks_to_join(node)
 
-    @rule(wait=WAITS)
+    @rule(wait=LONG_WAITS)
     def time_passes(self, wait: int) -> None:
+        """Long enough for offers to run out."""
         self.world.time_passes(wait)
 
     # What must hold
@@ -245,10 +272,82 @@ def test_the_same_takeover_with_a_fence_breaks_none() -> None:
     assert engine.journal.broken_reservations == 0
 
 
+def small_world(*agents: str, bundle: Resources = GPU) -> tuple[World, NodeId, list[Desk]]:
+    """Return a world of one GPU, which its allocator has joined, and a desk of each agent."""
+    world = World()
+    world.allocator_starts()
+    node = world.node_starts(GPU)
+    world.node_asks_to_join(node)
+    for agent in agents:
+        world.desk_starts(agent, bundle)
+    world.drain()
+    return world, node, list(world.desks.values())
+
+
+def exchange(world: World, desk: Desk) -> None:
+    """Tell the allocator what there is to tell, and then fetch what has come of it."""
+    for _ in range(2):
+        world.desk_reports(desk)
+        world.drain()
+
+
+def test_a_silent_desk_does_not_use_again_what_its_engine_said_is_over() -> None:
+    """The allocator is well and hears the engine; only its line to the planner is cut."""
+    world, node, (planner, responder) = small_world("planner", "responder")
+    exchange(world, planner)
+    world.phase_arrives(planner, GPU)
+    world.drain()
+    planner.fell_silent()
+    world.phase_ends(*next(world.running()))
+    world.drain()  # the planner keeps the grant, to use it again
+    for _ in range(2):
+        world.engine_reports(node)
+        world.drain()  # the allocator hears that it is over, and the bundle is free
+    world.phase_arrives(responder, GPU)
+    exchange(world, responder)
+    world.phase_arrives(planner, GPU)
+    world.drain()
+    assert [grant.agent for _, grant in world.running()] == ["responder"]
+    assert world.broken_reservations() == 0
+
+
+def test_a_silent_desk_does_not_use_again_more_than_it_had_accepted() -> None:
+    """Its first phase took half of the offer; the other half is the responder's by now."""
+    world, _, (planner, responder) = small_world("planner", "responder")
+    responder.bundle = HALF
+    exchange(world, planner)
+    world.phase_arrives(planner, HALF)
+    exchange(world, planner)
+    planner.fell_silent()
+    world.phase_ends(*next(world.running()))
+    world.phase_arrives(responder, HALF)
+    exchange(world, responder)
+    world.phase_arrives(planner, GPU)
+    world.drain()
+    assert [grant.agent for _, grant in world.running()] == ["responder"]
+    assert world.broken_reservations() == 0
+
+
+def test_an_engine_that_was_only_out_of_sight_does_not_honour_what_was_given_up() -> None:
+    """The allocator thought it dead, and freed the planner's offer; then it was seen again."""
+    world, node, (planner, responder) = small_world("planner", "responder")
+    exchange(world, planner)
+    world.node_out_of_sight(node)
+    world.phase_arrives(responder, GPU)
+    world.node_asks_to_join(node)
+    world.drain()
+    exchange(world, responder)
+    world.phase_arrives(planner, GPU)
+    world.drain()
+    assert [grant.agent for _, grant in world.running()] == ["responder"]
+    assert world.broken_reservations() == 0
+
+
 TestWholeLoop = WholeLoop.TestCase
 TestWholeLoop.settings = settings(
-    max_examples=80,
+    max_examples=300,
     stateful_step_count=60,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
+    phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],  # to explain takes minutes
 )

@@ -371,10 +371,11 @@ class World:
             self.allocator_starts()
         for desk in self.desks.values():
             desk.waiting = 0
-        for node in list(self.attempts.keys() | self.joined):
-            if node not in self.guards:
-                self.node_out_of_sight(node)
         for _ in range(6):
+            for desk_id in self.lines.keys() - self.desks.keys():
+                self.desk_out_of_sight(desk_id)
+            for node in (self.attempts.keys() | self.joined) - self.guards.keys():
+                self.node_out_of_sight(node)
             for node, guard in self.guards.items():
                 self.node_asks_to_join(node)
                 for grant in guard.running():

@@ -35,9 +35,7 @@ def test_too_small_a_bundle_is_declined_for_a_short_while() -> None:
 
 
 def test_an_unfit_node_is_declined_for_a_long_while_and_the_first_reason_by_name_is_given() -> None:
-    need = Need(
-        demand=HALF, backlog=1, ahead=0, held=0, requires={"zone": "a", "model": "large"}
-    )
+    need = Need(demand=HALF, backlog=1, ahead=0, held=0, requires={"zone": "a", "model": "large"})
     assert answer(OFFERED, need) == Decline(Micros(60 * SECOND), "model is small, not large")
 
 

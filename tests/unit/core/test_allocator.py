@@ -145,7 +145,8 @@ def test_the_node_with_the_most_room_is_chosen_and_by_name_where_equal() -> None
 
 def test_no_more_than_the_bound_is_offered_to_one_desk() -> None:
     room = Room(Terms(offers_per_desk_max=2))
-    sent = offers(room.tell(NodeJoined(N1, GPU), *desk_wants(P1, PLANNER, waiting=9, bundle=QUARTER)))
+    wants = desk_wants(P1, PLANNER, waiting=9, bundle=QUARTER)
+    sent = offers(room.tell(NodeJoined(N1, GPU), *wants))
     assert len(sent) == 2
 
 
@@ -492,6 +493,12 @@ def test_work_that_is_seen_again_is_not_voided() -> None:
     room.tell(Accepted(offer.offer_id, HALF))
     unseen, seen = (Reconciled(N1, frozenset(ids), ()) for ids in ((), (offer.offer_id,)))
     assert room.tell(unseen, seen, unseen, seen, unseen) == []
+
+
+def test_refused_news_of_unseen_work_does_not_start_the_count_again() -> None:
+    room, offer = one_offer()
+    room.tell(Accepted(offer.offer_id, HALF), Reconciled(N1, frozenset(), ()))
+    assert "ACCEPTED -> DECLINED" in room.refuses(Declined(offer.offer_id))
 
 
 def test_a_report_of_a_node_that_is_gone_is_refused() -> None:

@@ -30,9 +30,7 @@ def at(micros: int) -> Instant:
 def ticket(
     number: int, *, node: NodeId = N1, epoch: Epoch = FIRST, bundle: Resources = HALF
 ) -> Ticket:
-    return Ticket(
-        epoch=epoch, offer_id=OfferId(number), node=node, bundle=bundle, lasts=LASTS
-    )
+    return Ticket(epoch=epoch, offer_id=OfferId(number), node=node, bundle=bundle, lasts=LASTS)
 
 
 def a_desk(terms: DeskTerms | None = None, **requires: str) -> Desk:
@@ -350,6 +348,14 @@ def test_an_idle_desk_suppresses_and_the_next_phase_revives_it() -> None:
     assert desk.report(at(60 * SECOND + 1)).ahead == 0
     desk.arrived(at(90 * SECOND))
     assert desk.report(at(90 * SECOND)).ahead == 2
+
+
+def test_a_desk_that_never_saw_a_phase_suppresses_too() -> None:
+    """Idleness counts from the first report: a replica too many must not hold offers for ever."""
+    desk = a_desk(DeskTerms(ahead_min=2))
+    assert desk.report(START).ahead == 2
+    assert desk.report(at(60 * SECOND)).ahead == 2
+    assert desk.report(at(60 * SECOND + 1)).ahead == 0
 
 
 def test_a_phase_that_waits_is_told_at_once_and_once() -> None:

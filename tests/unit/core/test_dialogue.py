@@ -1,6 +1,7 @@
 """A turn, told from its first step to its reply."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -157,7 +158,7 @@ def test_whatever_the_checker_says_a_turn_stays_within_the_table_and_ends(
     steps = play(Dialogue(rules, mode), iter(verdicts))
     ran = phases(steps)
     assert ran[0] is Phase.PLAN
-    for phase, following in zip(ran, ran[1:], strict=False):
+    for phase, following in pairwise(ran):
         assert phase is not None
         assert following in MOVES[phase]
     assert ran.count(Phase.REVISE) <= rules.revisions_max
@@ -175,5 +176,5 @@ def test_every_move_in_the_table_is_made_by_some_turn() -> None:
         for mode in ReplyMode:
             for verdicts in ([GOOD], [bad(1), GOOD], [bad(1)] * 3):
                 ran = phases(play(Dialogue(rules, mode), iter(verdicts)))
-                made |= {(a, b) for a, b in zip(ran, ran[1:], strict=False) if a is not None}
+                made |= {(a, b) for a, b in pairwise(ran) if a is not None}
     assert made == {(start, end) for start, ends in MOVES.items() for end in ends}

@@ -28,7 +28,7 @@ def test_the_tree_is_the_one_that_is_drawn() -> None:
     assert drawn == {"CoordinationError": None, **tree(CoordinationError)}
 
 
-@pytest.mark.parametrize("name", [name for name in tree(CoordinationError)])
+@pytest.mark.parametrize("name", list(tree(CoordinationError)))
 def test_an_error_arrives_as_it_left(name: str) -> None:
     error = getattr(errors, name)("what, where, and what would be right")
     arrived = pickle.loads(pickle.dumps(error))

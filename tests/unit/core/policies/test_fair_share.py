@@ -26,7 +26,7 @@ def offered_to(effects: Iterable[Effect]) -> list[str]:
 def fill(
     capacity: Resources, demands: Mapping[str, Resources], weights: Mapping[AgentId, int]
 ) -> list[str]:
-    """Have every agent want more than there is, then add the node; return who gets what, in order."""
+    """Have every agent want more than there is, then add the node; return who gets what."""
     allocator = Allocator(epoch=Epoch("paper", 1), terms=Terms(weights=weights))
     for agent, bundle in demands.items():
         allocator.handle(NOW, DeskJoined(DeskId(f"{agent}-1"), AgentId(agent), bundle))
