@@ -141,9 +141,7 @@ def _cell(seen: Loop) -> Cell:
     )
 
 
-def _ratios(
-    cells: Cells, other: str, clients: int, figure: Callable[[Cell], float]
-) -> list[float]:
+def _ratios(cells: Cells, other: str, clients: int, figure: Callable[[Cell], float]) -> list[float]:
     return ratios(
         [figure(cell) for cell in cells[OFFERS, clients]],
         [figure(cell) for cell in cells[other, clients]],

@@ -177,6 +177,10 @@ class DeskReport:
     ahead: int
     events: tuple[DeskEvent, ...] = ()
 
+    def told(self) -> tuple[Event, ...]:
+        """Return what the allocator is told by this, in order: what is wanted comes last."""
+        return (*self.events, Wanted(self.desk, self.waiting, self.ahead))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeskReply:

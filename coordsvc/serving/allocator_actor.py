@@ -30,7 +30,6 @@ from coordsvc.core.messages import (
     Ticked,
     Void,
     Voided,
-    Wanted,
     Withdraw,
 )
 from coordsvc.core.offers import Offer, Ticket
@@ -95,8 +94,7 @@ class AllocatorActor:
     async def exchange(self, report: DeskReport, wait_s: float) -> DeskReply:
         """Apply what happened at a desk; answer with what is new, after `wait_s` at the latest."""
         line = self._line(report)
-        self._tell(Wanted(report.desk, report.waiting, report.ahead))
-        for event in report.events:
+        for event in report.told():
             self._tell(event)
         if wait_s > 0 and not (line.offers or line.withdrawn):
             line.news.clear()
@@ -191,7 +189,7 @@ class AllocatorActor:
         link = self._links[card.node]
         joined = False
         try:
-            running = await link.fence(self._core.epoch)
+            running = await link.fence(self._core.epoch, self._core.last_issued())
             if running is None:
                 self._superseded = True
                 return

@@ -1,7 +1,9 @@
 """A desk with its line to the allocator: one sender that batches, one listener that waits.
 
 A phase that finds an offer in hand never waits for either. The allocator's silence is noticed by
-a timer of the desk's own, because Ray says that an actor died only after about a second.
+a timer of the desk's own, because Ray says that an actor died only after a second or two; a call
+made once it lives again is answered at once. So a call that is not answered in time is left to
+itself, and another is made beside it.
 """
 
 import asyncio
@@ -21,6 +23,8 @@ LISTEN_S = 2.0
 """How long the allocator may keep a listening call before it answers with nothing."""
 RETRY_S = 0.1
 """How long to wait before calling a silent allocator again."""
+CALLS_MAX = 32
+"""Unanswered calls at most; two lines that call every 0.35 s for 2 s make a dozen."""
 
 
 @dataclass(slots=True)
@@ -45,6 +49,10 @@ class LinkedDesk:
         """When the timer goes off, on the loop's clock: uvloop's handles do not always tell."""
         self._sending: asyncio.Task[None] | None = None
         self._listening: asyncio.Task[None] | None = None
+        self._calls: set[asyncio.Task[None]] = set()
+        """All that are unanswered."""
+        self._awaited: set[asyncio.Future[None]] = set()
+        """One for each call whose answer is still waited for."""
 
     def start(self) -> None:
         """Begin to listen; the running loop is the desk's from now on."""
@@ -52,7 +60,7 @@ class LinkedDesk:
 
     def stop(self) -> None:
         """End the line; what is held lapses."""
-        for task in (self._listening, self._sending):
+        for task in (self._listening, self._sending, *self._calls):
             if task is not None:
                 task.cancel()
         if self._timer is not None:
@@ -143,36 +151,64 @@ class LinkedDesk:
 
     async def _send(self) -> None:
         try:
-            await self._exchange(0.0)
-        except AllocatorSilent:
-            await asyncio.sleep(RETRY_S)
+            await self._ask(0.0)
+            if self._desk.silent:
+                await asyncio.sleep(RETRY_S)
         finally:
             self._sending = None
         self._arm()
 
     async def _listen(self) -> None:
         while True:
-            try:
-                await self._exchange(LISTEN_S)
-            except AllocatorSilent:
+            await self._ask(0.0 if self._desk.silent else LISTEN_S)
+            if self._desk.silent:
                 await asyncio.sleep(RETRY_S)
 
-    async def _exchange(self, wait_s: float) -> None:
-        sent = self._clock.now()
-        report = self._desk.report(sent)
+    async def _ask(self, wait_s: float) -> None:
+        """Call the allocator; return when it has answered, or is thought not to."""
+        while len(self._calls) >= CALLS_MAX:
+            await asyncio.wait(self._calls, return_when=asyncio.FIRST_COMPLETED)
         loop = asyncio.get_running_loop()
+        awaited: asyncio.Future[None] = loop.create_future()
+        self._awaited.add(awaited)
         patience = wait_s + self._desk.terms.silent_after_us / SECOND
         alarm = loop.call_later(patience, self._fell_silent)
+        call = loop.create_task(self._exchange(wait_s, awaited))
+        self._calls.add(call)
+        call.add_done_callback(self._calls.discard)
+        call.add_done_callback(lambda _: _settle(awaited))
+        try:
+            await awaited
+        finally:
+            alarm.cancel()
+            self._awaited.discard(awaited)
+        if call.done():
+            call.result()
+
+    async def _exchange(self, wait_s: float, awaited: asyncio.Future[None]) -> None:
+        sent, epoch = self._clock.now(), self._desk.epoch
+        report = self._desk.report(sent)
         try:
             reply = await self._pool.exchange(report, wait_s)
         except AllocatorSilent:
-            self._fell_silent()
-            raise
-        finally:
-            alarm.cancel()
+            if not awaited.done():
+                self._fell_silent()
+            return
         self._desk.heard(sent, self._clock.now(), reply, waited=wait_s > 0)
         self._serve()
+        if self._desk.epoch != epoch:
+            self._await_no_more()  # whatever else is unanswered was asked of its predecessor
 
     def _fell_silent(self) -> None:
         self._desk.fell_silent()
         self._serve()
+        self._await_no_more()
+
+    def _await_no_more(self) -> None:
+        for awaited in self._awaited:
+            _settle(awaited)
+
+
+def _settle(awaited: asyncio.Future[None]) -> None:
+    if not awaited.done():
+        awaited.set_result(None)

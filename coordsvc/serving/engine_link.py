@@ -24,9 +24,9 @@ class ServeEngineLink:
         self._void = quick(engine, "void")
         self._watch = quick(engine, "watch")
 
-    async def fence(self, epoch: Epoch) -> tuple[Grant, ...] | None:
+    async def fence(self, epoch: Epoch, above: OfferId) -> tuple[Grant, ...] | None:
         """Have unstarted work of earlier epochs refused; return all that runs there."""
-        running: tuple[Grant, ...] | None = await self._ask(self._fence, epoch)
+        running: tuple[Grant, ...] | None = await self._ask(self._fence, epoch, above)
         return running
 
     async def void(self, offer_id: OfferId) -> bool:

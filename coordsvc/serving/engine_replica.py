@@ -6,8 +6,8 @@ and, by breaking, the news of its death. As long as nobody watches, the replica 
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from contextlib import aclosing, contextmanager, suppress
 from typing import Any
 
 from coordsvc.core.errors import CoordinationError, EngineBroken
@@ -77,13 +77,15 @@ class EngineReplica:
             async for chunk in chunks:
                 yield chunk
 
-    async def fence(self, epoch: Epoch, *, node: str | None = None) -> tuple[Grant, ...] | None:
-        """Refuse unstarted work of earlier epochs from now on; return all that runs.
+    async def fence(
+        self, epoch: Epoch, above: OfferId, *, node: str | None = None
+    ) -> tuple[Grant, ...] | None:
+        """Refuse unstarted work of earlier epochs, and of this one up to `above`, from now on.
 
-        None says that a later epoch has been here: the caller must stop.
+        Returns all that runs. None says that a later epoch has been here: the caller must stop.
         """
         del node
-        return self._guard.fence(epoch)
+        return self._guard.fence(epoch, above)
 
     async def void(
         self, offer_ids: tuple[OfferId, ...], *, node: str | None = None
@@ -139,15 +141,32 @@ class EngineReplica:
         if self._guarded and (refusal := self._guard.admit(grant)) is not None:
             yield refusal
             return
-        try:
-            async with aclosing(self._engine.generate(request)) as chunks:
-                async for chunk in chunks:
-                    yield chunk
-        except CoordinationError as error:
-            yield Failure(error)
-        finally:
-            if self._guarded:
+        with self._running(grant) as ended:
+            try:
+                async with aclosing(self._engine.generate(request)) as chunks:
+                    async for chunk in chunks:
+                        if chunk.report is not None:
+                            ended()  # before anybody hears of it, and uses the grant again
+                        yield chunk
+            except CoordinationError as error:
+                ended()
+                yield Failure(error)
+
+    @contextmanager
+    def _running(self, grant: Grant) -> Iterator[Callable[[], None]]:
+        """Strike the grant out when the work says that it ended, and in any case at the end."""
+        running = self._guarded
+
+        def ended() -> None:
+            nonlocal running
+            if running:
+                running = False
                 self._guard.finish(grant)
+
+        try:
+            yield ended
+        finally:
+            ended()
 
     async def _keep_joined(self, info: EngineInfo) -> None:
         card = NodeCard(
@@ -157,5 +176,9 @@ class EngineReplica:
         )
         while True:
             if not self._watchers:
-                await self._pool.join(card)
+                # a call to an allocator that has just died hangs for a second or two; another one,
+                # made once it lives again, is answered at once
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(REJOIN_S):
+                        await self._pool.join(card)
             await asyncio.sleep(REJOIN_S)

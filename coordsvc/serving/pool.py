@@ -61,8 +61,11 @@ class Pool(Protocol):
 class EngineLink(Protocol):
     """What the allocator asks of an engine. Each call raises `NodeGone` when it has died."""
 
-    async def fence(self, epoch: Epoch) -> tuple[Grant, ...] | None:
-        """Have unstarted work of earlier epochs refused; return all that runs there."""
+    async def fence(self, epoch: Epoch, above: OfferId) -> tuple[Grant, ...] | None:
+        """Have unstarted work of earlier epochs refused, and of this one up to `above`.
+
+        Returns all that runs there; None if a later epoch has fenced the engine.
+        """
         ...
 
     async def void(self, offer_id: OfferId) -> bool:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -71,6 +72,17 @@ def test_chat_answers_and_tells_where_the_time_went(
     talked = run(environment, "chat", "--max-tokens", "16", said="Hello\nAnd you?\n\n")
     assert talked.returncode == 0, talked.stderr
     assert talked.stdout.count("C_coord") == 2
+
+
+def test_the_readmes_program_talks_to_it(serving: tuple[Any, dict[str, Any]]) -> None:
+    (program,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert "http://127.0.0.1:8000" in program
+    program = program.replace("http://127.0.0.1:8000", serving[1]["url"])
+    ran = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert "c_coord_s" in ran.stdout
 
 
 def test_status_tells_what_runs(
