@@ -71,6 +71,8 @@ class Conductor:
         self._recorder = recorder
         self._limits = limits
         self._recent: OrderedDict[str, TurnResult] = OrderedDict()
+        self._unsent: set[str] = set()
+        """Of those, the ones whose account is still open."""
         self._after_reply: set[asyncio.Task[None]] = set()
 
     async def converse(self, request: TurnRequest, arrived: Instant) -> AsyncGenerator[TurnEvent]:
@@ -88,6 +90,7 @@ class Conductor:
         if request.stream and not live:
             yield Delta(step.text)
         result = self._close(turn, step)
+        self._unsent.add(request.turn_id)
         self._remember(request.turn_id, result)
         if step.then is not None:
             self._continue(turn, dialogue, step.then, result)
@@ -98,9 +101,11 @@ class Conductor:
         return self._recent.get(turn_id)
 
     def sent(self, turn_id: str, serialise_us: Micros, client_wait_us: Micros) -> None:
-        """Add what the reply's last step cost, and count the turn."""
-        if (result := self._recent.get(turn_id)) is None:
+        """Add what the reply's last step cost, and count the turn; once, however often called."""
+        if turn_id not in self._unsent:
             return
+        self._unsent.discard(turn_id)
+        result = self._recent[turn_id]
         account = result.account
         parts = {**account.parts, "ingress": Micros(account.parts["ingress"] + serialise_us)}
         whole = replace(
@@ -227,7 +232,8 @@ class Conductor:
     def _remember(self, turn_id: str, result: TurnResult) -> None:
         self._recent[turn_id] = result
         while len(self._recent) > self._limits.turns_remembered_max:
-            self._recent.popitem(last=False)
+            forgotten, _ = self._recent.popitem(last=False)
+            self._unsent.discard(forgotten)
 
 
 def _outcome(turn: Turn) -> str | Verdict:

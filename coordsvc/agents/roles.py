@@ -7,7 +7,7 @@ message is said again at the very end: small models answer what they read last.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from json import JSONDecodeError, dumps, loads
+from json import dumps, loads
 from typing import Any
 
 from coordsvc.core.dialogue import CHECKER, PLANNER, RESPONDER, Phase, PhaseWork, Verdict
@@ -130,7 +130,7 @@ def read_verdict(text: str) -> Verdict:
     start, end = text.find("{"), text.rfind("}")
     try:
         said = loads(text[start : end + 1])
-    except JSONDecodeError:
+    except (ValueError, RecursionError):  # not JSON; a number, or a depth, that Python refuses
         return UNREADABLE
     if not isinstance(said, dict) or not isinstance(said.get("accept"), bool):
         return UNREADABLE
@@ -140,8 +140,13 @@ def read_verdict(text: str) -> Verdict:
     return Verdict(
         accept=said["accept"],
         score=min(SCORE_MAX, max(0, score)),
-        reason=str(said.get("reason", "")),
+        reason=_speakable(str(said.get("reason", ""))),
     )
+
+
+def _speakable(text: str) -> str:
+    """Return the text less the halves of characters that JSON can say and no encoding can."""
+    return text.encode(errors="replace").decode()
 
 
 def _no_verdict(text: str) -> None:

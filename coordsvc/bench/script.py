@@ -1,4 +1,4 @@
-"""What the scripted engines say in a bench of faults, so that every reply is known word for word."""
+"""What scripted engines say in a bench of faults: every reply is known word for word."""
 
 from typing import Any
 
@@ -24,15 +24,15 @@ def reply(number: int) -> str:
     return " ".join(f"r{number}w{word}" for word in range(WORDS))
 
 
-def engine(places: int) -> dict[str, Any]:
+def engine(places: int, piece_ms: float = PIECE_MS) -> dict[str, Any]:
     """Return the settings of an engine that answers `places` requests at the same time."""
     streams = [
         {
             "match": f"tell {number}.",
             "reply": reply(number),
             "chunks": PIECES,
-            "delay_ms": PIECE_MS,
-            "chunk_delay_ms": PIECE_MS,
+            "delay_ms": piece_ms,
+            "chunk_delay_ms": piece_ms,
         }
         for number in range(REPLIES)
     ]

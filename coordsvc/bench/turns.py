@@ -78,7 +78,7 @@ class Crowd:
     pause_s: float
     turns: list[Told] = field(default_factory=list)
     """In the order in which they were asked."""
-    _over: bool = False
+    _turns_max: int | None = None
 
     async def keep_asking(self, clients: int) -> None:
         """Ask until `stop`; return when the last turn has ended."""
@@ -87,16 +87,16 @@ class Crowd:
         async with aiohttp.ClientSession(timeout=timeout, connector=connector) as session:
             await asyncio.gather(*(self._client(session) for _ in range(clients)))
 
-    def stop(self) -> None:
-        """Ask nothing more."""
-        self._over = True
+    def stop(self, after: int = 0) -> None:
+        """Ask nothing more, once `after` turns have been asked."""
+        self._turns_max = after
 
     def midway(self) -> int:
         """Return how many streamed replies have begun and not ended."""
         return sum(1 for told in self.turns if told.pieces_s and told.ended_s is None)
 
     async def _client(self, session: aiohttp.ClientSession) -> None:
-        while not self._over:
+        while self._turns_max is None or len(self.turns) < self._turns_max:
             told = Told(question=self.ask(len(self.turns)), asked_s=clock_s())
             self.turns.append(told)
             try:

@@ -1,33 +1,4 @@
-"""The command line. Each command is a module; this one only joins them."""
+"""The command line. Each command is a module; `coordsvc.cli.commands` joins them.
 
-import sys
-
-import typer
-
-from coordsvc.cli import chat, status, up
-from coordsvc.cli.bench import overhead
-from coordsvc.core.errors import CoordinationError
-
-app = typer.Typer(
-    help="Multi-agent LLM dialogue on shared accelerators, and an account of every second.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
-app.command("up")(up.up)
-app.command("chat")(chat.chat)
-app.command("status")(status.status)
-app.command("down")(status.down)
-
-bench_app = typer.Typer(help="Measurements; each prints one JSON object.", no_args_is_help=True)
-bench_app.command("overhead")(overhead.overhead)
-app.add_typer(bench_app, name="bench")
-
-
-def main() -> None:
-    """Run the command line; a known error is one line, not a traceback."""
-    try:
-        app()
-    except CoordinationError as error:
-        sys.stderr.write(f"coordsvc: {error}\n")
-        raise SystemExit(2) from None
+Nothing is imported here: what a command shows and remembers needs no Ray, and is tested without.
+"""

@@ -1,5 +1,5 @@
 """`python -m coordsvc.cli`."""
 
-from coordsvc.cli import main
+from coordsvc.cli.commands import main
 
 main()

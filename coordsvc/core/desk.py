@@ -37,6 +37,11 @@ from coordsvc.core.units import (
     since,
 )
 
+REFILLS_AHEAD = 4
+"""How many refills' worth of phases to hold. Half is used before the next refill is asked for, and
+what is left outlasts it; a refill costs about as much as a phase's own calls, so it is not rushed.
+"""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeskTerms:
@@ -104,12 +109,12 @@ class Desk:
         The oldest offer goes first, unless one on `prefer` is in hand.
         """
         self._drop_lapsed(now)
-        fitting = [held for held in self.held if held.grant.bundle.covers(used)]
-        found = next((held for held in fitting if held.grant.node == prefer), None)
-        if found is None:
-            found = fitting[0] if fitting else None
+        fitting = (held for held in self.held if held.grant.bundle.covers(used))
+        found = next(fitting, None)
         if found is None:
             return None
+        if prefer is not None and found.grant.node != prefer:
+            found = next((held for held in fitting if held.grant.node == prefer), found)
         self.held.remove(found)
         grant = replace(found.grant, use=found.grant.use + 1, bundle=used)
         self._started[grant.offer_id] = replace(found, grant=grant)
@@ -152,7 +157,7 @@ class Desk:
         if last is not None and since(last, now) > self.terms.suppress_after_us:
             return 0
         refill_us = self.terms.linger_low_us + self._round_trip_us
-        for_rate = round(2 * self._rate_now(now) * refill_us / SECOND)
+        for_rate = round(REFILLS_AHEAD * self._rate_now(now) * refill_us / SECOND)
         return min(self.terms.ahead_max, self.terms.ahead_min + for_rate)
 
     def report(self, now: Instant) -> DeskReport:

@@ -71,7 +71,7 @@ class Ledger:
     ) -> Offer:
         """Move an offer along its table; in an end state its bundle is free again."""
         before = self.find(offer_id)
-        moved = replace(before.to(state), voided_as=voided_as)
+        moved = before.to(state, voided_as)
         if before.state is ISSUED:
             del self._at[before.desk][offer_id]
         if state in HOLDING:
@@ -86,6 +86,8 @@ class Ledger:
         offer = self.find(offer_id)
         if not offer.bundle.covers(used):
             raise Overdraft(f"offer {offer_id} holds {offer.bundle}, not {used}")
+        if used == offer.bundle:
+            return offer
         self._unbook(offer, offer.bundle - used)
         self.offers[offer_id] = smaller = replace(offer, bundle=used)
         return smaller

@@ -58,11 +58,11 @@ class Offer:
     voided_as: OfferState | None = None
     """While VOIDING: the end that it comes to, if the engine never started it."""
 
-    def to(self, state: OfferState) -> "Offer":
+    def to(self, state: OfferState, voided_as: OfferState | None = None) -> "Offer":
         """Return this offer moved to `state`, or refuse."""
         if state not in TRANSITIONS[self.state]:
             raise IllegalTransition(f"offer {self.offer_id}: {self.state.name} -> {state.name}")
-        return replace(self, state=state)
+        return replace(self, state=state, voided_as=voided_as)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -101,6 +101,7 @@ def _start(kind: type[Any], name: str, args: tuple[Any, ...], at_once: int) -> A
             max_restarts=-1,
             max_concurrency=at_once,
             num_cpus=0,
+            enable_task_events=False,  # a record of each call, for Ray's dashboard: not for nothing
             resources=on_head,
             scheduling_strategy="DEFAULT",  # else it would join its starter's placement group
         )

@@ -8,6 +8,7 @@ import asyncio
 import os
 from collections import Counter, defaultdict
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -56,6 +57,12 @@ class DeskLine:
     withdrawn: list[OfferId] = field(default_factory=list)
     news: asyncio.Event = field(default_factory=asyncio.Event)
 
+    async def something(self) -> None:
+        """Return once there is something to tell; what another call has told already is not."""
+        while not (self.offers or self.withdrawn):
+            self.news.clear()
+            await self.news.wait()
+
 
 class AllocatorActor:
     """Stamps each event with the time, applies it, and has the effects carried out, in order."""
@@ -96,13 +103,10 @@ class AllocatorActor:
         line = self._line(report)
         for event in report.told():
             self._tell(event)
-        if wait_s > 0 and not (line.offers or line.withdrawn):
-            line.news.clear()
-            try:
+        if wait_s > 0:
+            with suppress(TimeoutError):
                 async with asyncio.timeout(wait_s):
-                    await line.news.wait()
-            except TimeoutError:
-                pass
+                    await line.something()
         reply = DeskReply(
             epoch=self._core.epoch,
             offers=tuple(line.offers),
@@ -134,6 +138,7 @@ class AllocatorActor:
                 for desk, state in sorted(self._core.desks.items())
             },
             "offers_open": len(ledger.offers),
+            "offers_by_state": Counter(one.state.name.lower() for one in ledger.offers.values()),
             "offers_ended": {f"{agent}.{state}": n for (agent, state), n in self._ended.items()},
             "refused_events": self._refused,
             "broken_reservations": sum(self._broken.values()),

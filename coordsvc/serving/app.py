@@ -11,16 +11,17 @@ from fastapi import FastAPI
 from ray import serve
 from ray.serve.config import RequestRouterConfig
 from ray.serve.handle import DeploymentHandle
+from ray.serve.schema import LoggingConfig
 
 from coordsvc import engines
 from coordsvc.agents.conductor import Conductor
-from coordsvc.agents.roles import ROLES, Budget
+from coordsvc.agents.roles import ROLES, Budget, Role
 from coordsvc.agents.worker import Worker
 from coordsvc.clock import MonotonicClock
 from coordsvc.core.desk import Desk
 from coordsvc.core.dialogue import Phase
 from coordsvc.core.units import AgentId, DeskId, NodeId
-from coordsvc.ports import OfferDesk
+from coordsvc.ports import Engine, Engines, OfferDesk, Turns
 from coordsvc.serving.actors import AllocatorInRay, AppActors, start_actors
 from coordsvc.serving.agent_calls import ServeAgents
 from coordsvc.serving.agent_replica import AgentReplica
@@ -36,8 +37,15 @@ from coordsvc.settings import AppSettings, check
 ENGINE = "Engine"
 """The engine deployment's name."""
 PIN_ROUTER = "coordsvc.serving.router:PinRouter"
+HEALTH_PERIOD_S = 2
+"""How often Serve looks whether a replica lives; a dead one is replaced no sooner. Serve's own 10 s
+would leave an agent with half of its replicas for as long."""
 CALLS_MAX = 100_000
 """Serve's own limit on calls at once is put out of the way where grants or the door limit."""
+
+QUIET = LoggingConfig(enable_access_log=False)
+"""A line for each call between deployments would say what the turn's account says, and cost more.
+"""
 
 
 class EngineDeployment(EngineReplica):
@@ -49,7 +57,7 @@ class EngineDeployment(EngineReplica):
     async def __init__(self, settings: AppSettings) -> None:  # type: ignore[misc]
         context = serve.get_replica_context()
         super().__init__(
-            engines.build(settings.engine),
+            self.engine(settings),
             NodeId(context.replica_id.unique_id),
             settings.node.capacity.resources(),
             settings.node.attributes,
@@ -67,6 +75,10 @@ class EngineDeployment(EngineReplica):
             self.allocator,
         )
         self.info = await self.start()
+
+    def engine(self, settings: AppSettings) -> Engine:
+        """Return what this replica computes with."""
+        return engines.build(settings.engine)
 
     async def model(self, *, node: str | None = None) -> tuple[str, bool]:
         """Return the model's name, and whether its replies are emulated."""
@@ -92,14 +104,22 @@ class AgentDeployment(AgentReplica):
         demand = settings.agents.by_id()[agent].demand.resources()
         super().__init__(
             Worker(
-                ROLES[agent],
+                self.role(agent),
                 dict.fromkeys(Phase, demand),
                 budget,
                 self._desk,
-                ServeEngines(engine),
+                self.engines(engine),
                 MonotonicClock(),
             )
         )
+
+    def role(self, agent: AgentId) -> Role:
+        """Return what this replica's agent asks and reads."""
+        return ROLES[agent]
+
+    def engines(self, engine: DeploymentHandle[Any]) -> Engines:
+        """Return what this replica's phases run on."""
+        return ServeEngines(engine)
 
     def desk(self, agent: AgentId, settings: AppSettings) -> OfferDesk:
         """Return where this replica takes offers from."""
@@ -148,7 +168,11 @@ class IngressDeployment:
             settings=self._settings.http,
             emulated=self._emulated,
         )
-        return build_app(self._conductor, door)
+        return build_app(self.turns(self._conductor), door)
+
+    def turns(self, conductor: Conductor) -> Turns:
+        """Return who answers turns."""
+        return conductor
 
     async def _ready(self) -> str | None:
         return None
@@ -164,6 +188,7 @@ def compose(
     engine_class: type[EngineDeployment] = EngineDeployment,
     agent_class: type[AgentDeployment] = AgentDeployment,
     router: str = PIN_ROUTER,
+    ingress_class: type[Any] = IngressDeployment,
 ) -> serve.Application:
     """Join the deployments; benches put classes of their own in the places of ours."""
     engine = serve.deployment(
@@ -172,17 +197,23 @@ def compose(
         request_router_config=RequestRouterConfig.model_validate({"request_router_class": router}),
         placement_group_bundles=[{"CPU": 1.0}],
         placement_group_strategy="STRICT_PACK",
-        health_check_period_s=2,
+        health_check_period_s=HEALTH_PERIOD_S,
+        logging_config=QUIET,
         graceful_shutdown_timeout_s=30,
     )(engine_class).bind(settings)
     agents = {
         agent: serve.deployment(
             name=agent.capitalize(),
             max_ongoing_requests=CALLS_MAX,
+            health_check_period_s=HEALTH_PERIOD_S,
             ray_actor_options={"num_cpus": 0.1},
+            logging_config=QUIET,
         )(agent_class).bind(agent, settings, engine)
         for agent in settings.agents.by_id()
     }
     return serve.deployment(
-        name="Ingress", max_ongoing_requests=CALLS_MAX, ray_actor_options={"num_cpus": 0.1}
-    )(IngressDeployment).bind(settings, engine, agents)
+        name="Ingress",
+        max_ongoing_requests=CALLS_MAX,
+        health_check_period_s=HEALTH_PERIOD_S,
+        ray_actor_options={"num_cpus": 0.1},
+    )(ingress_class).bind(settings, engine, agents)

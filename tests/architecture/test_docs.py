@@ -98,7 +98,7 @@ def test_a_name_that_does_not_exist_is_noticed() -> None:
 
 
 def test_coordsvc_commands_in_the_documents_exist(documents: list[Path]) -> None:
-    cli = importlib.import_module("coordsvc.cli")
+    cli = importlib.import_module("coordsvc.cli.commands")
     program = typer.main.get_command(cli.app)
     for words in _commands(documents, "coordsvc"):
         _check_command(program, words)

@@ -1,0 +1,35 @@
+"""All commands, joined: each is a module of its own."""
+
+import sys
+
+import typer
+
+from coordsvc.cli import chat, status, up
+from coordsvc.cli.bench import engine, faults, overhead
+from coordsvc.core.errors import CoordinationError
+
+app = typer.Typer(
+    help="Multi-agent LLM dialogue on shared accelerators, and an account of every second.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("up")(up.up)
+app.command("chat")(chat.chat)
+app.command("status")(status.status)
+app.command("down")(status.down)
+
+bench_app = typer.Typer(help="Measurements; each prints one JSON object.", no_args_is_help=True)
+bench_app.command("overhead")(overhead.overhead)
+bench_app.command("engine")(engine.engine)
+bench_app.command("faults")(faults.faults)
+app.add_typer(bench_app, name="bench")
+
+
+def main() -> None:
+    """Run the command line; a known error is one line, not a traceback."""
+    try:
+        app()
+    except CoordinationError as error:
+        sys.stderr.write(f"coordsvc: {error}\n")
+        raise SystemExit(2) from None

@@ -1,0 +1,382 @@
+"""A desk's line to the allocator: who waits for it, and what its silence costs."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from coordsvc.core.desk import Desk, DeskTerms
+from coordsvc.core.errors import DeadlinePassed
+from coordsvc.core.guard import Refusal
+from coordsvc.core.messages import Accepted, DeskEvent, DeskReport, Finished
+from coordsvc.core.offers import Grant
+from coordsvc.core.units import MILLISECOND, SECOND, AgentId, DeskId, Micros, OfferId
+from coordsvc.serving.desk_link import CALLS_MAX, LISTEN_S, LinkedDesk
+from tests.fakes import N1, N2, SECOND_LIFE, SLOT, FakePool, ticket
+from tests.jumping import LoopClock, passed_us, settle
+
+LEFT = Micros(30 * SECOND)
+
+
+@asynccontextmanager
+async def linked(pool: FakePool, **terms: int) -> AsyncGenerator[LinkedDesk]:
+    """A desk whose line is open, with whatever the pool offers at first in hand."""
+    desk = Desk(DeskId("r1"), AgentId("responder"), SLOT, DeskTerms(**terms))
+    link = LinkedDesk(desk, pool, LoopClock())
+    link.start()
+    await settle()
+    try:
+        yield link
+    finally:
+        link.stop()
+        pool.dead_calls_end()
+
+
+async def take(link: LinkedDesk, left: Micros = LEFT) -> Grant:
+    return await link.take(SLOT, prefer=None, left_us=left)
+
+
+async def after(micros: int) -> None:
+    """Let time pass, and all that happens in it."""
+    await asyncio.sleep(micros / SECOND)
+    await settle()
+
+
+def events(reports: list[DeskReport]) -> list[DeskEvent]:
+    return [event for report in reports for event in report.events]
+
+
+def accepted(number: int) -> Accepted:
+    return Accepted(OfferId(number), SLOT)
+
+
+def finished(number: int) -> Finished:
+    return Finished(OfferId(number))
+
+
+# With offers in hand
+
+
+async def test_with_an_offer_in_hand_a_phase_starts_without_any_exchange() -> None:
+    pool = FakePool(ticket(1), ticket(2))
+    async with linked(pool) as link:
+        pool.told()
+        grant = await take(link)
+        await settle()
+        assert (grant.offer_id, grant.use) == (1, 1)
+        assert passed_us() == 0
+        assert pool.asked.nothing_else()
+
+
+async def test_news_lingers_for_company() -> None:
+    pool = FakePool(*(ticket(number) for number in range(1, 9)))
+    async with linked(pool, ahead_min=8) as link:
+        pool.told()
+        await take(link)
+        await after(100 * MILLISECOND)
+        await take(link)
+        await after(299 * MILLISECOND)
+        assert pool.asked.nothing_else()
+        await after(MILLISECOND)
+        (report,) = pool.told()
+        assert report.events == (accepted(1), accepted(2))
+        assert report.waiting == 0
+
+
+async def test_news_lingers_less_when_little_is_in_hand() -> None:
+    pool = FakePool(*(ticket(number) for number in range(1, 5)))
+    async with linked(pool) as link:
+        pool.told()
+        for _ in range(2):
+            await take(link)
+        await after(10 * MILLISECOND)
+        assert pool.asked.nothing_else()
+        await take(link)
+        await after(40 * MILLISECOND)
+        (report,) = pool.told()
+        assert report.events == (accepted(1), accepted(2), accepted(3))
+
+
+async def test_of_one_offer_only_the_last_news_travels() -> None:
+    pool = FakePool(ticket(1))
+    async with linked(pool) as link:
+        pool.told()
+        link.finished(await take(link))
+        await after(SECOND)
+        assert events(pool.told()) == [finished(1)]
+
+
+async def test_a_grant_of_which_nothing_is_known_is_left_to_its_engine() -> None:
+    pool = FakePool(ticket(1))
+    async with linked(pool) as link:
+        pool.told()
+        grant = await take(link)
+        link.uncertain(grant)
+        link.finished(grant)
+        await after(SECOND)
+        assert events(pool.told()) == [accepted(1)]
+
+
+# With none
+
+
+async def test_at_an_empty_desk_phases_wait_and_are_served_in_order() -> None:
+    pool = FakePool()
+    async with linked(pool) as link:
+        await after(round(LISTEN_S * SECOND))
+        pool.told()
+        first, second = (asyncio.create_task(take(link)) for _ in range(2))
+        await settle()
+        assert [report.waiting for report in pool.told()] == [2]
+
+        await after(700 * MILLISECOND)
+        pool.offer(ticket(1))
+        await settle()
+        assert (first.done(), second.done()) == (True, False)
+        pool.offer(ticket(2))
+        await settle()
+        assert (first.result().offer_id, second.result().offer_id) == (1, 2)
+        assert passed_us() == LISTEN_S * SECOND + 700 * MILLISECOND
+
+
+async def test_who_comes_while_others_wait_does_not_overtake_them() -> None:
+    pool = FakePool()
+    async with linked(pool) as link:
+        first = asyncio.create_task(take(link))
+        await settle()
+        late = asyncio.create_task(take(link))
+        pool.offer(ticket(1), ticket(2))
+        await settle()
+        assert (first.result().offer_id, late.result().offer_id) == (1, 2)
+
+
+async def test_time_runs_out_without_an_offer() -> None:
+    pool = FakePool()
+    async with linked(pool) as link:
+        with pytest.raises(DeadlinePassed, match="no offer came in time"):
+            await take(link, Micros(3 * SECOND))
+        assert passed_us() == 3 * SECOND
+        pool.told()
+        await after(round(LISTEN_S * SECOND))
+        assert [report.waiting for report in pool.told()] == [0]
+
+
+async def test_who_waited_in_vain_keeps_nobody_from_an_offer() -> None:
+    pool = FakePool()
+    async with linked(pool) as link:
+        with pytest.raises(DeadlinePassed):
+            await take(link, Micros(SECOND))
+        patient = asyncio.create_task(take(link))
+        await settle()
+        pool.offer(ticket(1))
+        await settle()
+        assert patient.result().offer_id == 1
+
+
+async def test_a_deadline_that_has_passed_takes_only_what_is_in_hand() -> None:
+    pool = FakePool(ticket(1))
+    async with linked(pool) as link:
+        assert (await take(link, Micros(0))).offer_id == 1
+        with pytest.raises(DeadlinePassed):
+            await take(link, Micros(-5))
+
+
+async def test_an_offer_that_comes_too_late_for_its_phase_is_given_back() -> None:
+    pool = FakePool()
+    async with linked(pool) as link:
+        waiting = asyncio.create_task(take(link))
+        await settle()
+        pool.offer(ticket(1))
+        while link._waiters:  # until the offer is given, and before the phase hears of it
+            await asyncio.sleep(0)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        pool.told()
+        await after(SECOND)
+        assert events(pool.told()) == [finished(1)]
+
+
+# What the allocator and the engines say
+
+
+async def test_what_is_withdrawn_is_not_taken() -> None:
+    pool = FakePool(ticket(1), ticket(2))
+    async with linked(pool) as link:
+        pool.withdraw(1)
+        await settle()
+        assert (await take(link)).offer_id == 2
+
+
+async def test_a_stale_epoch_drops_all_that_was_held_of_it_on_that_node() -> None:
+    pool = FakePool(ticket(1), ticket(2), ticket(3, node=N2))
+    async with linked(pool) as link:
+        grant = await take(link)
+        link.uncertain(grant)
+        link.refused(grant, Refusal.STALE_EPOCH)
+        assert (await take(link)).node == N2
+
+
+@pytest.mark.parametrize("refusal", [r for r in Refusal if r is not Refusal.STALE_EPOCH])
+async def test_another_refusal_says_nothing_of_other_offers(refusal: Refusal) -> None:
+    pool = FakePool(ticket(1), ticket(2), ticket(3, node=N2))
+    async with linked(pool) as link:
+        link.refused(await take(link), refusal)
+        assert (await take(link)).offer_id == 2
+
+
+async def test_a_dead_node_s_offers_are_dropped() -> None:
+    pool = FakePool(ticket(1), ticket(2), ticket(3, node=N2))
+    async with linked(pool) as link:
+        link.node_lost((await take(link)).node)
+        assert (await take(link)).offer_id == 3
+
+
+async def test_a_phase_may_prefer_a_node() -> None:
+    pool = FakePool(ticket(1), ticket(2, node=N2))
+    async with linked(pool) as link:
+        assert (await link.take(SLOT, prefer=N2, left_us=LEFT)).node == N2
+        assert (await link.take(SLOT, prefer=N2, left_us=LEFT)).node == N1
+
+
+# The allocator's silence
+
+
+async def test_a_silent_allocator_is_noticed_and_grants_are_used_again() -> None:
+    """Ray would take a second or two to say that the actor died."""
+    pool = FakePool(ticket(1))
+    async with linked(pool) as link:
+        pool.deaf = True
+        grant = await take(link)
+        waiting = asyncio.create_task(take(link))
+        await after(250 * MILLISECOND)
+        link.finished(grant)
+        await settle()
+        again = waiting.result()
+        assert (again.offer_id, again.use) == (1, 2)
+        assert passed_us() == 250 * MILLISECOND
+
+
+async def test_before_it_counts_as_silent_a_finished_grant_is_not_used_again() -> None:
+    """The allocator may have heard of it, and given its bundle to somebody."""
+    pool = FakePool(ticket(1))
+    async with linked(pool) as link:
+        pool.deaf = True
+        grant = await take(link)
+        waiting = asyncio.create_task(take(link))
+        await after(100 * MILLISECOND)
+        link.finished(grant)
+        await after(100 * MILLISECOND)
+        assert not waiting.done()
+        waiting.cancel()
+
+
+async def test_news_that_nobody_was_told_is_no_news_once_the_allocator_is_silent() -> None:
+    """The listener's call fails while the news still lingers."""
+    pool = FakePool(ticket(1))
+    async with linked(pool) as link:
+        pool.deaf = True
+        await after(round(LISTEN_S * SECOND))
+        link.finished(await take(link))
+        pool.dead_calls_end()
+        again = await take(link)
+        assert (again.offer_id, again.use) == (1, 2)
+        assert passed_us() == LISTEN_S * SECOND
+
+
+async def test_an_allocator_that_speaks_again_hears_what_happened_meanwhile() -> None:
+    pool = FakePool(ticket(1), ticket(2))
+    async with linked(pool) as link:
+        pool.deaf = True
+        first = await take(link)
+        await after(5 * SECOND)
+        link.finished(first)
+        await take(link)
+        link.finished(await take(link))
+        pool.told()
+
+        pool.deaf, pool.epoch = False, SECOND_LIFE
+        await after(400 * MILLISECOND)
+        assert set(events(pool.told())) == {finished(1), accepted(2)}
+        pool.offer(ticket(7, epoch=SECOND_LIFE))
+        await settle()
+        assert (await take(link)).offer_id == 7
+
+
+async def test_calls_to_a_dead_allocator_do_not_hold_up_those_to_the_next() -> None:
+    pool = FakePool()
+    async with linked(pool) as link:
+        pool.deaf = True
+        waiting = asyncio.create_task(take(link))
+        await after(SECOND)
+        pool.deaf, pool.epoch = False, SECOND_LIFE
+        pool.offer(ticket(7, epoch=SECOND_LIFE))
+        await after(400 * MILLISECOND)
+        assert waiting.result().offer_id == 7
+
+
+async def test_an_answer_that_comes_late_is_an_answer() -> None:
+    pool = FakePool()
+    async with linked(pool) as link:
+        pool.deaf = True
+        waiting = asyncio.create_task(take(link))
+        await after(SECOND)
+        pool.deaf = False
+        pool.offer(ticket(1))
+        for call in pool._hung:
+            call.set_result(None)
+        await settle()
+        assert waiting.result().offer_id == 1
+
+
+async def test_unanswered_calls_are_bounded_however_long_the_silence() -> None:
+    pool = FakePool()
+    async with linked(pool) as link:
+        pool.deaf = True
+        waiting = asyncio.create_task(take(link, Micros(600 * SECOND)))
+        await after(300 * SECOND)
+        assert pool.asked.count("exchange") <= CALLS_MAX + 1
+
+        pool.deaf, pool.epoch = False, SECOND_LIFE
+        pool.offer(ticket(7, epoch=SECOND_LIFE))
+        pool.dead_calls_end()
+        await after(SECOND)
+        assert waiting.result().offer_id == 7
+
+
+async def test_a_call_that_fails_is_made_again_and_not_at_once() -> None:
+    pool = FakePool()
+    pool.down = True
+    async with linked(pool):
+        await after(SECOND)
+        assert 5 <= pool.asked.count("exchange") <= 20
+
+
+async def test_who_gives_up_in_the_silence_gives_back_what_was_given_too_late() -> None:
+    pool = FakePool(ticket(1))
+    async with linked(pool) as link:
+        pool.deaf = True
+        grant = await take(link)
+        waiting = asyncio.create_task(take(link))
+        await after(SECOND)
+        link.finished(grant)  # given to the one who waits, who does not know it yet
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        again = await take(link)
+        assert (again.offer_id, again.use) == (1, 3)
+
+
+# The end
+
+
+async def test_a_stopped_desk_leaves_nothing_behind() -> None:
+    pool = FakePool(ticket(1))
+    async with linked(pool) as link:
+        await take(link)
+    await settle()
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+    pool.told()
+    await after(60 * SECOND)
+    assert pool.asked.nothing_else()
