@@ -7,7 +7,7 @@ A test reads a fake's book, `fake.asked.read()`, and says `fake.asked.nothing_el
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterable
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -179,8 +179,10 @@ class FakeEngine:
         script = self._scripts.popleft() if len(self._scripts) > 1 else self._scripts[0]
         self._inside += 1
         try:
-            async for chunk in play(chunks_of(script), lambda: self.asked.write("left early")):
-                yield chunk
+            pieces = play(chunks_of(script), lambda: self.asked.write("left early"))
+            async with aclosing(pieces):
+                async for chunk in pieces:
+                    yield chunk
         finally:
             self._inside -= 1
 
@@ -208,11 +210,9 @@ class FakeEngines:
         self.asked.write("run", request, grant, stream)
         script = chunks_of(self._scripts.popleft())
         pieces = play(script, lambda: self.asked.write("left early", grant))
-        try:
+        async with aclosing(pieces):
             async for chunk in pieces:
                 yield chunk
-        finally:
-            await pieces.aclose()
 
     def prefixes(self) -> list[str]:
         """Return what each call was to go on from."""
@@ -264,11 +264,9 @@ class FakeAgents:
         self.asked.write("work", work)
         script = [Delta(step) if isinstance(step, str) else step for step in self._scripts.popleft()]
         events = play(script, lambda: self.asked.write("left early", work.run.phase))
-        try:
+        async with aclosing(events):
             async for event in events:
                 yield event
-        finally:
-            await events.aclose()
 
     def works(self) -> list[PhaseWork]:
         """Return the phases asked for since the book was last read."""

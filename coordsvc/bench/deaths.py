@@ -8,6 +8,9 @@ from coordsvc.bench.turns import Told
 
 AGENT, ENGINE, ALLOCATOR = "agent", "engine", "allocator"
 KINDS = (AGENT, ENGINE, ALLOCATOR)
+WRONG_TOLD_MAX = 10
+LONG_S = 0.02
+"""A part of a slow turn's account that is worth telling."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,3 +71,46 @@ def undisturbed_s(deaths: Sequence[Death], turns: Sequence[Told]) -> float:
 def recovery_s(deaths: Iterable[Death], kind: str) -> float:
     """Return the longest recovery from a death of this kind; 0.0 of none."""
     return max((death.took_s for death in deaths if death.kind == kind), default=0.0)
+
+
+def summary(deaths: Sequence[Death], turns: Sequence[Told]) -> dict[str, object]:
+    """Return what the deaths did to the turns."""
+    wrong = [told for told in turns if not told.right]
+    broken = broken_midway(deaths, turns)
+    return {
+        "turns": len(turns),
+        "lost": len(wrong),
+        "killed": killed(deaths),
+        "killed_mid_stream": len(broken),
+        "continued_from_prefix": sum(told.right for found in broken.values() for told in found),
+        "broken_mid_stream": sum(len(found) for found in broken.values()),
+        "allocator_recovery_s": round(recovery_s(deaths, ALLOCATOR), 3),
+        "agent_recovery_s": round(recovery_s(deaths, AGENT), 3),
+        "engine_recovery_s": round(recovery_s(deaths, ENGINE), 3),
+        **_told_slow("slowest_turn", slowest(deaths, turns, ALLOCATOR)),
+        **_told_slow("slowest_turn_agent", slowest(deaths, turns, AGENT)),
+        **_told_slow("slowest_turn_engine", slowest(deaths, turns, ENGINE)),
+        "slowest_turn_undisturbed_s": round(undisturbed_s(deaths, turns), 3),
+        "wrong": [_shown(told) for told in wrong[:WRONG_TOLD_MAX]],
+    }
+
+
+def _told_slow(name: str, told: Told | None) -> dict[str, object]:
+    """Return how long the turn took, and the parts of its account that were long."""
+    if told is None:
+        return {f"{name}_s": 0.0}
+    parts = told.extra.get("account", {}).get("parts_s", {})
+    return {
+        f"{name}_s": round(told.latency_s, 3),
+        f"{name}_parts_s": {part: round(s, 3) for part, s in parts.items() if s > LONG_S},
+    }
+
+
+def _shown(told: Told) -> dict[str, object]:
+    return {
+        "status": told.status,
+        "fault": told.fault,
+        "text": told.text,
+        "expected": told.question.expected,
+        "latency_s": round(told.latency_s, 3),
+    }

@@ -10,11 +10,11 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from coordsvc.bench import deaths, script
-from coordsvc.bench.deaths import AGENT, ALLOCATOR, ENGINE, Death
+from coordsvc.bench import script
+from coordsvc.bench.deaths import summary
 from coordsvc.bench.kill import Reaper, Service
 from coordsvc.bench.machine import facts
-from coordsvc.bench.turns import Crowd, Question, Told
+from coordsvc.bench.turns import Crowd, Question
 from coordsvc.serving.app import ENGINE as ENGINE_DEPLOYMENT
 from coordsvc.serving.local import LocalService, Ports
 
@@ -38,8 +38,6 @@ FULL_PIECE_MS = 300.0
 """A phase then takes 3.6 s, longer than a takeover: what ran before it still runs after it."""
 TAKEOVERS = 2
 FULL_DEADLINE_S = 15.0
-FAULTS_TOLD_MAX = 10
-LONG_S = 0.02
 
 
 def measure(
@@ -102,51 +100,8 @@ async def _deaths(
     status = await service.allocator()
     assert status is not None, "nobody has killed it for a while"
     journals = await service.journals()
-    told = {**summary(crowd.turns, reaper.deaths), **_left(status, journals)}
+    told = {**summary(reaper.deaths, crowd.turns), **_left(status, journals)}
     return told, _broken(journals)
-
-
-def summary(turns: list[Told], ended: list[Death]) -> dict[str, object]:
-    """Return what the deaths did to the turns."""
-    wrong = [told for told in turns if not told.right]
-    broken = deaths.broken_midway(ended, turns)
-    return {
-        "turns": len(turns),
-        "lost": len(wrong),
-        "killed": deaths.killed(ended),
-        "killed_mid_stream": len(broken),
-        "continued_from_prefix": sum(told.right for found in broken.values() for told in found),
-        "broken_mid_stream": sum(len(found) for found in broken.values()),
-        "allocator_recovery_s": round(deaths.recovery_s(ended, ALLOCATOR), 3),
-        "agent_recovery_s": round(deaths.recovery_s(ended, AGENT), 3),
-        "engine_recovery_s": round(deaths.recovery_s(ended, ENGINE), 3),
-        **_slowest("slowest_turn", deaths.slowest(ended, turns, ALLOCATOR)),
-        **_slowest("slowest_turn_agent", deaths.slowest(ended, turns, AGENT)),
-        **_slowest("slowest_turn_engine", deaths.slowest(ended, turns, ENGINE)),
-        "slowest_turn_undisturbed_s": round(deaths.undisturbed_s(ended, turns), 3),
-        "wrong": [_shown(told) for told in wrong[:FAULTS_TOLD_MAX]],
-    }
-
-
-def _slowest(name: str, told: Told | None) -> dict[str, object]:
-    """Return how long the turn took, and the parts of its account that were long."""
-    if told is None:
-        return {f"{name}_s": 0.0}
-    parts = told.extra.get("account", {}).get("parts_s", {})
-    return {
-        f"{name}_s": round(told.latency_s, 3),
-        f"{name}_parts_s": {part: round(s, 3) for part, s in parts.items() if s > LONG_S},
-    }
-
-
-def _shown(told: Told) -> dict[str, object]:
-    return {
-        "status": told.status,
-        "fault": told.fault,
-        "text": told.text,
-        "expected": told.question.expected,
-        "latency_s": round(told.latency_s, 3),
-    }
 
 
 def _left(status: dict[str, Any], journals: list[dict[str, Any]]) -> dict[str, object]:

@@ -5,7 +5,7 @@ import sys
 import typer
 
 from coordsvc.cli import chat, status, up
-from coordsvc.cli.bench import engine, faults, overhead
+from coordsvc.cli.bench import account, engine, faults, overhead
 from coordsvc.core.errors import CoordinationError
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app.command("down")(status.down)
 
 bench_app = typer.Typer(help="Measurements; each prints one JSON object.", no_args_is_help=True)
 bench_app.command("overhead")(overhead.overhead)
+bench_app.command("account")(account.account)
 bench_app.command("engine")(engine.engine)
 bench_app.command("faults")(faults.faults)
 app.add_typer(bench_app, name="bench")

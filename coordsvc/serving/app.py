@@ -137,7 +137,6 @@ class AgentDeployment(AgentReplica):
         return linked
 
 
-@serve.ingress()
 class IngressDeployment:
     """The HTTP door in Serve, and the conductor behind it."""
 
@@ -188,7 +187,7 @@ def compose(
     engine_class: type[EngineDeployment] = EngineDeployment,
     agent_class: type[AgentDeployment] = AgentDeployment,
     router: str = PIN_ROUTER,
-    ingress_class: type[Any] = IngressDeployment,
+    ingress_class: type[IngressDeployment] = IngressDeployment,
 ) -> serve.Application:
     """Join the deployments; benches put classes of their own in the places of ours."""
     engine = serve.deployment(
@@ -216,4 +215,4 @@ def compose(
         max_ongoing_requests=CALLS_MAX,
         health_check_period_s=HEALTH_PERIOD_S,
         ray_actor_options={"num_cpus": 0.1},
-    )(ingress_class).bind(settings, engine, agents)
+    )(serve.ingress()(ingress_class)).bind(settings, engine, agents)
