@@ -373,6 +373,8 @@ class Allocator:
 
         Only where it helps: a phase that no node suits must not cost others their offers.
         """
+        if not any(state.waiting for state in self.desks.values()):
+            return []
         unmet, nodes = 0, set[NodeId]()
         for claim in self._claims().values():
             if claim.waiting > 0 and (suited := set(self._suited(now, claim))):

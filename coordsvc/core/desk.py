@@ -200,8 +200,9 @@ class Desk:
             self._waiting_told = 0
         for offer_id in reply.withdrawn:
             self.held = deque(held for held in self.held if held.grant.offer_id != offer_id)
+        mixed = any(held.grant.epoch != reply.epoch for held in self.held)
         for ticket in reply.offers:
-            self._offered(now, sent, ticket)
+            self._offered(now, sent, ticket, mixed=mixed)
 
     def fell_silent(self) -> None:
         """Take note that the allocator does not answer; keep what nobody was told is finished."""
@@ -211,14 +212,15 @@ class Desk:
             self.held.append(held)
         self._resting.clear()
 
-    def _offered(self, now: Instant, sent: Instant, ticket: Ticket) -> None:
+    def _offered(self, now: Instant, sent: Instant, ticket: Ticket, *, mixed: bool) -> None:
+        """Answer an offer; `mixed` if offers of another epoch than its own may be in hand."""
         if self.epoch is not None and self.epoch.supersedes(ticket.epoch):
             return
         need = Need(
             demand=self.bundle,
             backlog=self.waiting,
             ahead=self.ahead(now),
-            held=sum(1 for held in self.held if held.grant.epoch == ticket.epoch),
+            held=self._held_of(ticket.epoch) if mixed else len(self.held),
             requires=self.requires,
         )
         match answer(ticket, need):
@@ -234,8 +236,12 @@ class Desk:
                     desk=self.desk,
                     bundle=ticket.bundle,
                 )
-                self._drop_superseded(ticket.epoch, ticket.node)
+                if mixed:
+                    self._drop_superseded(ticket.epoch, ticket.node)
                 self.held.append(Held(grant, after(sent, ticket.lasts), ticket.attributes))
+
+    def _held_of(self, epoch: Epoch) -> int:
+        return sum(1 for held in self.held if held.grant.epoch == epoch)
 
     def _drop_superseded(self, epoch: Epoch, node: NodeId) -> None:
         """Forget offers of earlier epochs on a node that the new allocator has fenced."""

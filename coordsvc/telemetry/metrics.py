@@ -52,7 +52,10 @@ class Metrics:
         self.registry = registry or CollectorRegistry()
         self._define_turns()
         self._define_pool()
+        self._epoch = 0
         self._told: dict[tuple[int, str, str], int] = {}
+        self._shown: dict[Gauge, dict[tuple[str, ...], None]] = {}
+        """The labels that each gauge has had, in the order in which they came."""
 
     def _define_turns(self) -> None:
         self.turn_seconds = Histogram(
@@ -172,21 +175,30 @@ class Metrics:
         self.turns.labels(outcome).inc()
 
     def pool(self, snapshot: PoolSnapshot) -> None:
-        """Show what the allocator last told; an ended offer is counted once."""
+        """Show what the allocator last told; an ended offer is counted once.
+
+        An allocator whose successor has spoken is not listened to, should it still live somewhere.
+        """
+        if snapshot.epoch < self._epoch:
+            return
+        self._epoch = snapshot.epoch
         self.epoch.set(snapshot.epoch)
         self.nodes.set(snapshot.nodes)
         self.refused_events.set(snapshot.refused_events)
         self.broken_reservations.set(snapshot.broken_reservations)
-        for resource, amount in snapshot.capacity.items():
-            self.capacity.labels(resource).set(amount / MILLI)
-        for (agent, resource), amount in snapshot.alloc.items():
-            self.alloc.labels(agent, resource).set(amount / MILLI)
-        for (agent, state), count in snapshot.open_offers.items():
-            self.offers_open.labels(agent, state).set(count)
-        for agent, count in snapshot.waiting.items():
-            self.waiting.labels(agent).set(count)
+        self._show(self.capacity, {(name,): n / MILLI for name, n in snapshot.capacity.items()})
+        self._show(self.alloc, {labels: n / MILLI for labels, n in snapshot.alloc.items()})
+        self._show(self.offers_open, snapshot.open_offers)
+        self._show(self.waiting, {(agent,): n for agent, n in snapshot.waiting.items()})
         for (agent, state), count in snapshot.ended_offers.items():
             key = (snapshot.epoch, agent, state)
             self.offers_ended.labels(agent, state).inc(count - self._told.get(key, 0))
             self._told[key] = count
         self._told = {key: told for key, told in self._told.items() if key[0] == snapshot.epoch}
+
+    def _show(self, gauge: Gauge, amounts: Mapping[tuple[str, ...], float]) -> None:
+        """Set the gauge for these labels, and to 0 for those that it had before."""
+        seen = self._shown.setdefault(gauge, {})
+        seen.update(dict.fromkeys(amounts))
+        for labels in seen:
+            gauge.labels(*labels).set(amounts.get(labels, 0))

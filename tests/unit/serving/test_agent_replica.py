@@ -13,7 +13,7 @@ from coordsvc.core.dialogue import RESPONDER, Phase, PhaseWork, Run
 from coordsvc.core.errors import BadRequest, CoordinationError, DeadlinePassed, GrantRefused
 from coordsvc.core.generation import Message, Sampling
 from coordsvc.core.guard import Refusal
-from coordsvc.core.messages import Accepted, Finished
+from coordsvc.core.messages import Finished
 from coordsvc.core.units import SECOND, DeskId, Micros, OfferId
 from coordsvc.serving.agent_replica import AgentReplica
 from coordsvc.serving.desk_link import LinkedDesk
@@ -128,5 +128,4 @@ async def test_a_phase_outlives_the_allocator_whose_offers_its_desk_holds() -> N
     await asyncio.sleep(1)
     said = [event for report in pool.told() for event in report.events]
     assert said == [Finished(OfferId(7))]
-    assert Accepted(OfferId(7), SLOT) not in said
     desk.stop()

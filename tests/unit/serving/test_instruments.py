@@ -1,0 +1,59 @@
+"""The instrumentation actor: what it is told is on a page that Prometheus reads."""
+
+import asyncio
+import socket
+from collections.abc import Iterator
+from urllib.request import urlopen
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from coordsvc.core.errors import EngineBroken
+from coordsvc.serving.instruments import Instruments
+from coordsvc.telemetry.metrics import PoolSnapshot
+from tests.unit.serving.http.fakes import result
+
+
+@pytest.fixture(scope="module")
+def instruments() -> Iterator[Instruments]:
+    one = Instruments("127.0.0.1", 0)
+    yield one
+    one._server.shutdown()
+    one._server.server_close()
+    one._thread.join()
+
+
+def page(instruments: Instruments) -> dict[str, float]:
+    """Return the samples at /metrics, by name and labels as they stand there."""
+    port = asyncio.run(instruments.port())
+    with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+        text = answer.read().decode()
+    return {
+        "".join([sample.name, *(f" {said}" for said in sample.labels.values())]): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def test_turns_and_the_pool_are_on_the_page(instruments: Instruments) -> None:
+    asyncio.run(instruments.turns((result(), result()), ("refused",)))
+    asyncio.run(instruments.pool(PoolSnapshot(epoch=3, nodes=2)))
+    seen = page(instruments)
+    assert seen["coordsvc_turns_total answered"] == 2
+    assert seen["coordsvc_turns_total refused"] == 1
+    assert seen["coordsvc_turn_seconds_count 3"] == 2
+    assert seen["coordsvc_allocator_epoch"] == 3
+    assert seen["coordsvc_nodes"] == 2
+
+
+def test_no_news_is_no_news(instruments: Instruments) -> None:
+    before = page(instruments)
+    asyncio.run(instruments.turns((), ()))
+    assert page(instruments) == before
+
+
+def test_a_port_that_is_taken_is_named_with_the_remedy() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(EngineBroken, match=rf"metrics.port {port} .* choose another port"):
+            Instruments("127.0.0.1", port)
