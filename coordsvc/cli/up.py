@@ -4,7 +4,9 @@ import asyncio
 import json
 import os
 import signal
+import sys
 import threading
+from contextlib import nullcontext, redirect_stdout
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -43,9 +45,15 @@ def up(
 ) -> None:
     """Start a Ray of our own with the service on it, and keep serving until told to stop."""
     config = read_deployment(file)
+    ports = Ports(host=host, http=port or None, metrics=metrics_port)
+    with redirect_stdout(sys.stderr) if as_json else nullcontext():  # Ray prints, too
+        _serve(config, ports, demo=demo, leave=leave, as_json=as_json)
+
+
+def _serve(config: dict[str, Any], ports: Ports, *, demo: bool, leave: bool, as_json: bool) -> None:
     console = Console(stderr=as_json)
     stop = threading.Event()
-    service = LocalService(Ports(host=host, http=port or None, metrics=metrics_port))
+    service = LocalService(ports)
     try:
         (running,) = service.deploy(config, _started(service, console)).values()
         _stop_politely(stop)  # only now: Ray puts a handler of its own in place when it starts
@@ -77,7 +85,7 @@ def _tell_ready(running: Running, console: Console, *, as_json: bool) -> None:
     )
     runs.remember(run)
     if as_json:
-        typer.echo(json.dumps({"ready": True, **asdict(run)}))
+        _emit({"ready": True, **asdict(run)})
     console.print(f"ready  {running.url}/v1  (OpenAI API, through Serve's proxy)", highlight=False)
     console.print(f"       {running.direct_url}/v1  (the same, one hop less)", highlight=False)
     console.print(f"       {running.metrics_url}  (Prometheus)", highlight=False)
@@ -93,13 +101,18 @@ async def _demo(running: Running, console: Console, *, as_json: bool) -> None:
         }
         answer = await client.reply(body)
     if as_json:
-        typer.echo(json.dumps({"demo": answer}))
+        _emit({"demo": answer})
         return
     console.print(f"\n[bold]user[/]       {QUESTION}", highlight=False)
     console.print("[bold]assistant[/]  ", end="")
     console.print(answer["choices"][0]["message"]["content"], markup=False, highlight=False)
     console.print()
     console.print(show.table(answer["coordsvc"]["account"]))
+
+
+def _emit(document: dict[str, Any]) -> None:
+    """Print a line for a program to read, whatever stdout has been put in its place."""
+    typer.echo(json.dumps(document), file=sys.__stdout__)
 
 
 def _stop_politely(told: threading.Event) -> None:

@@ -1,13 +1,11 @@
 """`coordsvc bench account`."""
 
-from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from coordsvc.bench import account as bench
-from coordsvc.cli import show
 from coordsvc.cli.bench import JSON, tell
 
 
@@ -18,5 +16,4 @@ def account(
 ) -> None:
     """How much of real turns is unexplained, and whether delays are found where they are put."""
     plan = bench.Plan(turns=turns, rounds=rounds)
-    say = show.steps(Console(stderr=True))
-    tell(bench.measure(plan, datetime.now(UTC), say), as_json=as_json)
+    tell(partial(bench.measure, plan), as_json=as_json)

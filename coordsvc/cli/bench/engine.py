@@ -1,14 +1,12 @@
 """`coordsvc bench engine`."""
 
-from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from coordsvc.bench import engine as bench
-from coordsvc.cli import show
 from coordsvc.cli.bench import JSON, tell
 
 
@@ -23,5 +21,4 @@ def engine(
 ) -> None:
     """Tokens a second of all agents through the service, over the bare engine's."""
     plan = bench.Plan(clients=clients, turns=turns, pairs=pairs, dialogues=dialogues)
-    say = show.steps(Console(stderr=True))
-    tell(bench.measure(plan, datetime.now(UTC), say), as_json=as_json)
+    tell(partial(bench.measure, plan), as_json=as_json)

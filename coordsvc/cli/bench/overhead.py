@@ -1,13 +1,11 @@
 """`coordsvc bench overhead`."""
 
-from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from coordsvc.bench import overhead as bench
-from coordsvc.cli import show
 from coordsvc.cli.bench import JSON, tell
 
 
@@ -18,5 +16,4 @@ def overhead(
 ) -> None:
     """Compare a turn through offers with the same chain without, on engines that cost nothing."""
     variants = [bench.OFFERS, bench.NO_DESK, bench.PLAIN, *([bench.PROXY] if proxy else [])]
-    say = show.steps(Console(stderr=True))
-    tell(bench.measure(rounds, variants, datetime.now(UTC), say), as_json=as_json)
+    tell(partial(bench.measure, rounds, variants), as_json=as_json)

@@ -14,7 +14,8 @@ DRAWN = re.compile(r"^( *)\* `(\w+)`", re.MULTILINE)
 def tree(root: type[CoordinationError]) -> dict[str, str | None]:
     """Return each class's parent, by name."""
     parents: dict[str, str | None] = {}
-    for child in root.__subclasses__():
+    ours = [child for child in root.__subclasses__() if child.__module__ == errors.__name__]
+    for child in ours:  # other modules may add leaves of their own
         parents |= {child.__name__: root.__name__, **tree(child)}
     return parents
 
