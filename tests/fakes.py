@@ -55,9 +55,7 @@ def grant(number: int, *, node: NodeId = N1, epoch: Epoch = FIRST, use: int = 1)
     )
 
 
-def ticket(
-    number: int, *, node: NodeId = N1, epoch: Epoch = FIRST, lasts_s: float = 10
-) -> Ticket:
+def ticket(number: int, *, node: NodeId = N1, epoch: Epoch = FIRST, lasts_s: float = 10) -> Ticket:
     return Ticket(
         epoch=epoch,
         offer_id=OfferId(number),
@@ -262,7 +260,9 @@ class FakeAgents:
 
     async def work(self, work: PhaseWork) -> AsyncGenerator[PhaseEvent]:
         self.asked.write("work", work)
-        script = [Delta(step) if isinstance(step, str) else step for step in self._scripts.popleft()]
+        script = [
+            Delta(step) if isinstance(step, str) else step for step in self._scripts.popleft()
+        ]
         events = play(script, lambda: self.asked.write("left early", work.run.phase))
         async with aclosing(events):
             async for event in events:
@@ -377,10 +377,13 @@ class FakeLink:
             async with asyncio.timeout(wait_s):
                 await self._dead.wait()
         except TimeoutError:
-            said, self.word = self.word, Watched(
-                running=self.word.running,
-                broken_reservations=self.word.broken_reservations,
-                superseded=self.word.superseded,
+            said, self.word = (
+                self.word,
+                Watched(
+                    running=self.word.running,
+                    broken_reservations=self.word.broken_reservations,
+                    superseded=self.word.superseded,
+                ),
             )
             return said
         raise NodeGone("the engine died")

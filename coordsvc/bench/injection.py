@@ -1,7 +1,8 @@
 """Delays put where each part of C_coord happens, to see whether the account finds them there.
 
-Nothing here touches an account: a desk is slow to give, an engine slow to begin, a prefix is gone.
-A request says in its text which part is to be delayed; the delay falls into the respond phase.
+Nothing here touches an account: a desk is slow to give, an engine's batch is full or shared, a
+prefix is gone, a call leaves late, is lost with its engine, or with its agent. A request says in
+its text at which point it is to be delayed; the delay falls into the respond phase.
 """
 
 import asyncio
@@ -18,11 +19,10 @@ from ray.serve.handle import DeploymentHandle
 from coordsvc import engines
 from coordsvc.agents.conductor import Conductor
 from coordsvc.agents.roles import Budget, Role
-from coordsvc.core.accounting import PhaseDone, TurnEvent, TurnResult
+from coordsvc.core.accounting import Part, PhaseDone, PhaseEvent, TurnEvent, TurnResult
 from coordsvc.core.dialogue import Phase, PhaseWork, TurnRequest
-from coordsvc.core.errors import GrantRefused
+from coordsvc.core.errors import AgentGone, NodeGone
 from coordsvc.core.generation import Chunk, GenerationRequest
-from coordsvc.core.guard import Refusal
 from coordsvc.core.offers import Grant
 from coordsvc.core.resources import Resources
 from coordsvc.core.units import MILLISECOND, AgentId, Instant, Micros, NodeId
@@ -42,31 +42,38 @@ from coordsvc.settings import AppSettings, check
 
 DELAY_US = Micros(200 * MILLISECOND)
 DELAY_S = 0.2
-PARTS = (
-    "offer_wait",
-    "engine_queue",
-    "contention",
-    "refill",
-    "call",
-    "agent",
-    "retry",
-    "ingress",
-)
-"""Every part that exists in the product and that something can be put into."""
+POINTS: dict[str, Part] = {
+    "offer_wait": "offer_wait",
+    "engine_queue": "engine_queue",
+    "contention": "contention",
+    "refill": "refill",
+    "call_to_agent": "call",
+    "call_to_engine": "call",
+    "agent": "agent",
+    "lost_engine": "retry",
+    "lost_agent": "retry",
+    "ingress": "ingress",
+}
+"""Where something can be put in, and in which part of the account it must be found."""
+STEP_US = 20_000
+"""An emulated step lasts so long for each sequence in the batch."""
+BATCH = 2
+REPLY_TOKENS = DELAY_US // STEP_US
+"""So many steps beside one other sequence last longer by just the delay."""
 MARK = "delay:"
 
 _now_delayed: ContextVar[str] = ContextVar("_now_delayed", default="")
-"""In an agent's replica: which part of the phase at hand is to be delayed."""
+"""In an agent's replica: at which point the phase at hand is to be delayed."""
 
 
-def marked(part: str, text: str) -> str:
-    """Return a user's text that asks for a delay in `part`; without a part, for none."""
-    return f"{text} {MARK}{part or 'none'}."
+def marked(point: str, text: str) -> str:
+    """Return a user's text that asks for a delay at `point`; without a point, for none."""
+    return f"{text} {MARK}{point or 'none'}."
 
 
-def part_in(text: str) -> str:
-    """Return which part the text asks to delay; nothing where it asks for none."""
-    return next((part for part in PARTS if f"{MARK}{part}." in text), "")
+def point_in(text: str) -> str:
+    """Return where the text asks for a delay; nothing where it asks for none."""
+    return next((point for point in POINTS if f"{MARK}{point}." in text), "")
 
 
 class SlowDesk:
@@ -86,8 +93,8 @@ class SlowDesk:
         return await self._inside.take(used, prefer=prefer, left_us=left_us)
 
 
-class FailingEngines:
-    """Engines of which the first call is lost, where that is asked for, after a while."""
+class FarEngines:
+    """Engines that calls reach late, and of which the first is lost, where that is asked for."""
 
     def __init__(self, inside: Engines) -> None:
         self._inside = inside
@@ -96,10 +103,12 @@ class FailingEngines:
         self, request: GenerationRequest, grant: Grant, *, stream: bool
     ) -> AsyncGenerator[Chunk]:
         """Yield the reply; or lose the call."""
-        if _now_delayed.get() == "retry":
+        point = _now_delayed.get()
+        if point in {"call_to_engine", "lost_engine"}:
             _now_delayed.set("")
             await asyncio.sleep(DELAY_S)
-            raise GrantRefused(Refusal.VOIDED.value)
+        if point == "lost_engine":
+            raise NodeGone("its death is played")
         async with aclosing(self._inside.run(request, grant, stream=stream)) as chunks:
             async for chunk in chunks:
                 yield chunk
@@ -108,13 +117,19 @@ class FailingEngines:
 class DelayedAgent(AgentDeployment):
     """The product's agent with a slow desk, slow wits, lost calls, or a slow line to it."""
 
+    async def __init__(  # type: ignore[misc]
+        self, agent: AgentId, settings: AppSettings, engine: DeploymentHandle[Any]
+    ) -> None:
+        self._died_under: set[str] = set()
+        await super().__init__(agent, settings, engine)
+
     def desk(self, agent: AgentId, settings: AppSettings) -> OfferDesk:
         """Return the product's desk, made slow."""
         return SlowDesk(super().desk(agent, settings))
 
     def engines(self, engine: DeploymentHandle[Any]) -> Engines:
-        """Return the product's engines, made to fail."""
-        return FailingEngines(super().engines(engine))
+        """Return the product's engines, made hard to reach."""
+        return FarEngines(super().engines(engine))
 
     def role(self, agent: AgentId) -> Role:
         """Return the product's role, made slow to think."""
@@ -128,50 +143,72 @@ class DelayedAgent(AgentDeployment):
         return replace(role, ask=ask)
 
     async def work(self, work: PhaseWork) -> PhaseDone | Failure:
-        """Do the phase; where the line is to be slow, begin late."""
-        wanted = part_in(work.conversation[-1].text) if work.run.phase is Phase.RESPOND else ""
-        if wanted == "call":
+        """Do the phase; where the line is to be slow, or to break, begin late or not at all."""
+        return self._played_death(work) if await self._late(work) else await super().work(work)
+
+    async def stream(self, work: PhaseWork) -> AsyncGenerator[PhaseEvent | Failure]:
+        """Do the same piece by piece."""
+        if await self._late(work):
+            yield self._played_death(work)
+            return
+        async with aclosing(super().stream(work)) as events:
+            async for event in events:
+                yield event
+
+    async def _late(self, work: PhaseWork) -> bool:
+        """Wait where the line to this agent is to be slow; return whether it is to break."""
+        point = point_in(work.conversation[-1].text) if work.run.phase is Phase.RESPOND else ""
+        lost = point == "lost_agent" and work.turn_id not in self._died_under
+        if point == "call_to_agent" or lost:
             await asyncio.sleep(DELAY_S)
-        _now_delayed.set(wanted)
-        return await super().work(work)
+        _now_delayed.set(point)
+        return lost
+
+    def _played_death(self, work: PhaseWork) -> Failure:
+        self._died_under.add(work.turn_id)
+        return Failure(AgentGone("its death is played"))
 
 
 class DelayedEngine(EmulatedEngine):
-    """An emulated accelerator that is slow to begin, slow to go on, or has forgotten a prefix."""
+    """An emulated accelerator that is full, shared, or has forgotten a prefix."""
 
-    def _take_in(self) -> int:
-        lasts = super()._take_in()
-        for sequence in self._active:  # slow in the first step only, whoever is beside it
-            if sequence.made == 0 and _responds(sequence.request, "contention"):
-                lasts += DELAY_US
-        return lasts
+    def __init__(self, settings: EmulatedSettings) -> None:
+        super().__init__(settings)
+        self._others: set[asyncio.Task[None]] = set()
 
     async def generate(self, request: GenerationRequest) -> AsyncGenerator[Chunk]:
-        """Yield the reply, the engine's place or its prefix taken where that is asked for."""
-        neighbour: asyncio.Task[None] | None = None
+        """Yield the reply, with others in front or beside where that is asked for."""
         if _responds(request, "engine_queue"):
-            neighbour = asyncio.create_task(self._occupy())
-            await asyncio.sleep(0)
+            for _ in range(BATCH):
+                self._begin_another(DELAY_US // (BATCH * STEP_US))
+        if _responds(request, "contention"):
+            self._begin_another(REPLY_TOKENS)
+        cached = self._mirror
         if _responds(request, "refill"):
             self._mirror = PrefixMirror(self._settings.block_tokens, self._settings.cache_tokens)
-        async with aclosing(super().generate(request)) as chunks:
-            async for chunk in chunks:
-                yield chunk
-        if neighbour is not None:
-            await neighbour
+        await asyncio.sleep(0)  # the others are inside before it
+        try:
+            async with aclosing(super().generate(request)) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+        finally:
+            self._mirror = cached  # what other turns have left there is not to be paid for again
 
-    async def _occupy(self) -> None:
-        """Hold the only place for as long as the delay: by a request of known length."""
-        step_us = self._settings.decode_base_us + self._settings.decode_us_per_sequence
-        steps = round(DELAY_US / step_us)
+    def _begin_another(self, steps: int) -> None:
+        task = asyncio.create_task(self._other(steps))
+        self._others.add(task)
+        task.add_done_callback(self._others.discard)
+
+    async def _other(self, steps: int) -> None:
+        """Hold one place in the batch for so many steps."""
         async for _ in super().generate(GenerationRequest(messages=(), max_new_tokens=steps)):
             pass
 
 
-def _responds(request: GenerationRequest, part: str) -> bool:
-    """Tell whether this is a respond phase that asks for a delay in `part`."""
+def _responds(request: GenerationRequest, point: str) -> bool:
+    """Tell whether this is a respond phase that asks for a delay at `point`."""
     notes = any(m.text.startswith("Notes for the answer") for m in request.messages)
-    return notes and part_in(request.messages[-1].text) == part
+    return notes and point_in(request.messages[-1].text) == point
 
 
 class DelayedEngineDeployment(EngineDeployment):
@@ -192,7 +229,7 @@ class SlowTurns:
 
     async def converse(self, request: TurnRequest, arrived: Instant) -> AsyncGenerator[TurnEvent]:
         """Yield the turn, admitted late where that is asked for."""
-        if part_in(request.conversation[-1].text) == "ingress":
+        if point_in(request.conversation[-1].text) == "ingress":
             await asyncio.sleep(DELAY_S)
         async with aclosing(self._inside.converse(request, arrived)) as events:
             async for event in events:

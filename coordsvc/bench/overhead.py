@@ -1,8 +1,9 @@
 """`coordsvc bench overhead`: what offers cost a turn whose engines cost nothing.
 
 The same three-agent chain runs in several structures on one Ray, side by side. Each round measures
-each of them at each concurrency, in rotating order and after a warm-up; what is told are the
-medians, over rounds, of ratios within a round.
+each of them at each concurrency, in slices that take turns, so that whatever slows the machine
+meanwhile slows all of them; a slice's first turns warm it up and do not count. What is told are
+the medians, over rounds, of ratios within a round.
 """
 
 import asyncio
@@ -24,10 +25,13 @@ BUILDERS = {
     NO_DESK: "coordsvc.bench.variants:no_desk",
     PLAIN: "coordsvc.bench.variants:plain",
 }
-TURNS = {1: 60, 8: 160, 32: 256}
+TURNS = {1: 96, 8: 240, 32: 320}
 """Turns of a measured cell, by concurrency: one to three seconds on two slow cores."""
-WARM_TURNS = 3
-"""Turns of each client before a cell is measured: offers at hand again, caches warm."""
+SLICES = {1: 12, 8: 2, 32: 2}
+"""Into how many slices a cell is cut. The more clients, the more of a slice is its beginning and
+its end, when not all of them are at it."""
+WARM_TURNS = 2
+"""Turns of each client before a slice is measured: offers at hand again, caches warm."""
 CPUS_EACH = 2
 """What Serve is told that each variant needs, so that all are placed; nothing is pinned to cores.
 """
@@ -112,12 +116,24 @@ async def _rounds(rounds: int, doors: Mapping[str, str], say: Callable[[str], No
     for door in doors.values():
         await _ask(door, 8, 160)
     for turn in range(rounds):
-        for clients, turns in TURNS.items():
-            for name in rotated(list(doors), turn):
-                await _ask(doors[name], clients, WARM_TURNS * clients)
-                cells[name, clients].append(_cell(await _ask(doors[name], clients, turns)))
+        for clients in TURNS:
+            for name, seen in (await _round(doors, clients, turn)).items():
+                cells[name, clients].append(_cell(seen))
         say(f"round {turn + 1} of {rounds}")
     return cells
+
+
+async def _round(doors: Mapping[str, str], clients: int, turn: int) -> dict[str, Loop]:
+    """Return what each variant did at one concurrency, slice by slice in turns."""
+    seen = {name: Loop() for name in doors}
+    slices = SLICES[clients]
+    for position in range(slices):
+        for name in rotated(list(doors), turn + position):
+            await _ask(doors[name], clients, WARM_TURNS * clients)
+            part = await _ask(doors[name], clients, TURNS[clients] // slices)
+            seen[name].answers += part.answers
+            seen[name].elapsed_s += part.elapsed_s
+    return seen
 
 
 async def _ask(door: str, clients: int, turns: int) -> Loop:

@@ -12,6 +12,8 @@ from coordsvc.core.errors import BadRequest, CoordinationError
 
 DATA = b"data: "
 DONE = b"[DONE]"
+SHOWN_MAX = 200
+"""Bytes of an answer that is none of ours that an error repeats."""
 
 
 class ServiceError(CoordinationError):
@@ -38,7 +40,10 @@ class Client:
     async def model(self) -> str:
         """Return the id of the served model."""
         listed = await self.get("/v1/models")
-        return str(listed["data"][0]["id"])
+        try:
+            return str(listed["data"][0]["id"])
+        except (LookupError, TypeError):
+            raise ServiceError(f"{self._url} lists no model: is it coordsvc?") from None
 
     async def reply(self, body: dict[str, Any]) -> Any:
         """Return the whole answer to a chat request."""
@@ -56,9 +61,9 @@ class Client:
             async for line in answer.content:
                 if not line.startswith(DATA) or line[len(DATA) :].strip() == DONE:
                     continue
-                chunk = json.loads(line[len(DATA) :])
+                chunk = _parsed(answer.status, line[len(DATA) :])
                 if "error" in chunk:
-                    raise ServiceError(chunk["error"]["message"])
+                    raise ServiceError(_message(chunk))
                 yield chunk
 
 
@@ -81,7 +86,24 @@ async def _reached(url: str) -> AsyncGenerator[None]:
 
 
 async def _document(answer: aiohttp.ClientResponse) -> Any:
-    document = await answer.json(content_type=None)
-    if isinstance(document, dict) and "error" in document:
-        raise ServiceError(f"{answer.status}: {document['error']['message']}")
+    document = _parsed(answer.status, await answer.read())
+    failed = answer.status >= HTTPStatus.BAD_REQUEST
+    if failed or (isinstance(document, dict) and "error" in document):
+        raise ServiceError(f"{answer.status}: {_message(document)}")
     return document
+
+
+def _parsed(status: int, body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except ValueError:  # no JSON, or not even UTF-8
+        raise ServiceError(f"{status}: {body[:SHOWN_MAX]!r} is not what coordsvc says") from None
+
+
+def _message(document: Any) -> str:
+    """Return the message of an OpenAI error object; of anything else, its beginning."""
+    match document:
+        case {"error": {"message": str(message)}}:
+            return message
+        case _:
+            return json.dumps(document)[:SHOWN_MAX]

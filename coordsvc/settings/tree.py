@@ -14,9 +14,12 @@ from coordsvc.settings.http import HttpSettings
 
 
 class Node(BaseModel):
-    """What all nodes of the tree share: frozen, and an unknown field is refused."""
+    """What all nodes of the tree share: frozen, and an unknown field is refused.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    Strict, too: what looks like a number is none (`"8000"`), and neither is a truth (`true`).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 def _exact(amount: float) -> float:
@@ -24,9 +27,7 @@ def _exact(amount: float) -> float:
     return amount
 
 
-Amount = Annotated[
-    float, Field(strict=True, ge=0, le=1_000_000, allow_inf_nan=False), AfterValidator(_exact)
-]
+Amount = Annotated[float, Field(ge=0, le=1_000_000), AfterValidator(_exact)]
 
 
 class Bundle(Node):

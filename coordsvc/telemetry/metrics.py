@@ -4,7 +4,7 @@ Base units are seconds and whole resources. Labels are bounded: agents, phases, 
 resources, never a turn's or a request's id.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -54,8 +54,8 @@ class Metrics:
         self._define_pool()
         self._epoch = 0
         self._told: dict[tuple[int, str, str], int] = {}
-        self._shown: dict[Gauge, dict[tuple[str, ...], None]] = {}
-        """The labels that each gauge has had, in the order in which they came."""
+        self._shown: dict[Gauge, tuple[tuple[str, ...], ...]] = {}
+        """The labels that each gauge has had."""
 
     def _define_turns(self) -> None:
         self.turn_seconds = Histogram(
@@ -186,19 +186,19 @@ class Metrics:
         self.nodes.set(snapshot.nodes)
         self.refused_events.set(snapshot.refused_events)
         self.broken_reservations.set(snapshot.broken_reservations)
-        self._show(self.capacity, {(name,): n / MILLI for name, n in snapshot.capacity.items()})
-        self._show(self.alloc, {labels: n / MILLI for labels, n in snapshot.alloc.items()})
-        self._show(self.offers_open, snapshot.open_offers)
-        self._show(self.waiting, {(agent,): n for agent, n in snapshot.waiting.items()})
+        self._show(self.capacity, (((name,), n / MILLI) for name, n in snapshot.capacity.items()))
+        self._show(self.alloc, ((labels, n / MILLI) for labels, n in snapshot.alloc.items()))
+        self._show(self.offers_open, snapshot.open_offers.items())
+        self._show(self.waiting, (((agent,), n) for agent, n in snapshot.waiting.items()))
         for (agent, state), count in snapshot.ended_offers.items():
             key = (snapshot.epoch, agent, state)
             self.offers_ended.labels(agent, state).inc(count - self._told.get(key, 0))
             self._told[key] = count
         self._told = {key: told for key, told in self._told.items() if key[0] == snapshot.epoch}
 
-    def _show(self, gauge: Gauge, amounts: Mapping[tuple[str, ...], float]) -> None:
+    def _show(self, gauge: Gauge, told: Iterable[tuple[tuple[str, ...], float]]) -> None:
         """Set the gauge for these labels, and to 0 for those that it had before."""
-        seen = self._shown.setdefault(gauge, {})
-        seen.update(dict.fromkeys(amounts))
-        for labels in seen:
-            gauge.labels(*labels).set(amounts.get(labels, 0))
+        amounts = {**dict.fromkeys(self._shown.get(gauge, ()), 0.0), **dict(told)}
+        self._shown[gauge] = tuple(amounts)
+        for labels, amount in amounts.items():
+            gauge.labels(*labels).set(amount)

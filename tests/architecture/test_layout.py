@@ -11,8 +11,10 @@ MACHINE_PATHS = re.compile(r"(?<![\w.])/(?:work|root|Users|home/(?!ray\b)\w+)/")
 """Where things lie on somebody's machine; /home/ray is inside Ray's images."""
 
 TESTED_ELSEWHERE = {
-    "cli": "tests/e2e runs the commands",
-    "serving": "the Ray shell: tests/integration starts it",
+    "cli/chat": "tests/e2e talks to it",
+    "cli/commands": "tests/e2e runs the commands",
+    "cli/status": "tests/e2e runs it",
+    "cli/up": "tests/e2e runs it",
     "bench": "tests/integration runs each benchmark, shortened",
     "core/messages": "plain values",
     "clock": "the machine's clock, and nothing else",
@@ -20,6 +22,22 @@ TESTED_ELSEWHERE = {
     "engines/openvino_runtime": "needs the library and a model: tests/integration",
     "engines/transformers_runtime": "needs the library and a model: tests/integration",
     "ports": "nothing but protocols",
+    "serving/actors": "needs Ray: tests/integration starts it",
+    "serving/agent_calls": "needs Serve: tests/integration",
+    "serving/app": "needs Serve: tests/integration",
+    "serving/engine_calls": "needs Serve: tests/integration",
+    "serving/engine_link": "needs Serve: tests/integration",
+    "serving/instruments_line": "needs Ray: tests/integration",
+    "serving/local": "needs Ray: tests/integration",
+    "serving/ray_pool": "needs Ray: tests/integration",
+    "serving/router": "needs Serve: tests/integration",
+    "serving/wire": "needs Serve: tests/integration",
+    "serving/http/errors": "what the door says: test_chat.py and test_hostile.py see all of it",
+    "serving/http/feed": "one turn's pieces: test_stream.py",
+    "serving/http/middleware": "around the whole door: test_app.py",
+    "serving/http/replies": "what the door says: test_chat.py and test_stream.py",
+    "serving/http/request": "what a turn was asked: test_chat.py",
+    "serving/http/wire": "slow readers and hang-ups: test_stream.py",
 }
 """Sources (or folders of them) that need no unit test of the same name, and why."""
 
@@ -81,6 +99,13 @@ def test_every_excuse_is_needed(root: Path) -> None:
         if (root / "tests/unit" / name).with_name(f"test_{Path(name).name}.py").exists()
     ]
     assert tested == []
+    sources = root / "coordsvc"
+    gone = [
+        name
+        for name in TESTED_ELSEWHERE
+        if not (sources / name).is_dir() and not (sources / f"{name}.py").exists()
+    ]
+    assert gone == []
     assert [name for name in TESTS_OF_A_WHOLE if not (root / "tests/unit" / name).exists()] == []
 
 

@@ -40,7 +40,8 @@ def dashboard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, d
         [
             BIN / "ray", "start", "--head", "--block", "--num-cpus=4", f"--temp-dir={folder}",
             f"--port={free_port()}", f"--dashboard-port={port}",
-            f"--dashboard-agent-listen-port={free_port()}", f"--ray-client-server-port={free_port()}",
+            f"--dashboard-agent-listen-port={free_port()}",
+            f"--ray-client-server-port={free_port()}",
             f"--metrics-export-port={free_port()}", "--include-dashboard=true",
         ],
         env=environment,

@@ -45,9 +45,7 @@ def request(
     )
 
 
-def done(
-    phase: Phase, text: str = "", verdict: Verdict | None = None, **report: Any
-) -> PhaseDone:
+def done(phase: Phase, text: str = "", verdict: Verdict | None = None, **report: Any) -> PhaseDone:
     """Return the end of a phase of 100 ms: 5 of them the agent's own, 5 on the wire, 90 engine."""
     usual = {
         "phase": phase,
@@ -90,9 +88,7 @@ class House:
         self.agents = FakeAgents(*scripts)
         self.recorder = FakeRecorder()
         rules = Rules(agents=agents)
-        self.conductor = Conductor(
-            self.agents, rules, LoopClock(), self.recorder, Limits(**limits)
-        )
+        self.conductor = Conductor(self.agents, rules, LoopClock(), self.recorder, Limits(**limits))
 
     async def turn(self, what: TurnRequest) -> list[TurnEvent]:
         return [event async for event in self.conductor.converse(what, ARRIVED)]
@@ -239,9 +235,11 @@ async def test_too_many_losses_give_the_turn_up() -> None:
 
 
 async def test_as_many_losses_as_are_allowed_do_not() -> None:
-    dies = [[AgentGone(f"p{number} died")] for number in (1, 2)]
+    dies = [[Wait(0.1 * number), AgentGone(f"p{number} died")] for number in (1, 2)]
     house = House(*dies, PLANS, RESPONDS, agents=TWO, agent_losses_max=2)
-    assert result_of(await house.turn(request())).text == "All is well."
+    result = result_of(await house.turn(request()))
+    assert result.text == "All is well."
+    assert in_ms(result)["retry"] == 300
 
 
 # The end of patience
@@ -289,7 +287,7 @@ async def test_what_no_other_replica_would_mend_passes_through(error: Exception)
 
 
 async def test_a_check_after_the_reply_updates_what_is_remembered_and_not_the_reply() -> None:
-    house = House(PLANS, SPEAKS, REJECTS)
+    house = House(PLANS, SPEAKS, [Wait(0.05), *REJECTS])
     events = await house.turn(request(ReplyMode.STREAM_THEN_CHECK, stream=True))
     replied = result_of(events)
     assert passed_us() == 200_000
@@ -301,7 +299,7 @@ async def test_a_check_after_the_reply_updates_what_is_remembered_and_not_the_re
     assert known is not None
     assert (known.text, known.verdict, known.gave_up) == ("All is well.", BAD, False)
     assert [report.phase for report in known.phases] == [Phase.PLAN, Phase.RESPOND, Phase.CHECK]
-    assert known.account.post_reply_us == 100_000
+    assert known.account.post_reply_us == 150_000
     assert known.account.parts == replied.account.parts
     assert known.account.wall_us == replied.account.wall_us
     assert replied.verdict is None

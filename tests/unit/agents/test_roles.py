@@ -61,7 +61,9 @@ def instruction(request: GenerationRequest) -> str:
 
 
 @pytest.mark.parametrize(
-    "conversation", [TALK, (Message("system", "Speak as a pirate."), *TALK)], ids=["plain", "system"]
+    "conversation",
+    [TALK, (Message("system", "Speak as a pirate."), *TALK)],
+    ids=["plain", "system"],
 )
 def test_all_agents_begin_alike_so_that_prefix_caches_hit(
     conversation: tuple[Message, ...],
@@ -170,12 +172,9 @@ def test_a_reason_that_no_encoding_can_carry_does_not_get_into_the_next_prompt()
     assert verdict.reason.encode() == b"half ? a face"
 
 
-nested = st.recursive(
-    st.none() | st.booleans() | st.floats() | st.integers() | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
-)
+said = st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=9)
 almost = st.fixed_dictionaries(
-    {}, optional={"accept": nested, "score": nested, "reason": nested, "more": nested}
+    {}, optional={"accept": said, "score": said | st.lists(said), "reason": said, "more": said}
 ).map(json.dumps)
 
 

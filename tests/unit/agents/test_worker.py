@@ -150,14 +150,15 @@ async def test_an_engine_that_dies_mid_stream_costs_no_word() -> None:
 
 async def test_each_loss_adds_to_the_prefix_also_to_one_that_a_dead_replica_left() -> None:
     engines = FakeEngines(
-        ["is ", NodeGone("n1 died")],
-        [NodeGone("n2 died")],
+        [Wait(0.03), "is ", NodeGone("n1 died")],
+        [Wait(0.02), NodeGone("n2 died")],
         ["well.", told()],
     )
     events = await events_of(worker(FakeDesk(G1, G2, G3), engines), work(prefix="All "))
     assert engines.prefixes() == ["All ", "All is ", "All is "]
     assert joined(events) == "is well."
     assert phase_done(events).text == "All is well."
+    assert phase_done(events).report.retry_us == 50_000
 
 
 async def test_nothing_is_said_twice_where_nobody_watches() -> None:

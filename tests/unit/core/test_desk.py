@@ -313,7 +313,7 @@ def test_a_new_epoch_is_told_of_the_waiting_phases_again() -> None:
 def test_what_is_held_ahead_follows_the_rate_and_is_bounded() -> None:
     terms = DeskTerms(ahead_min=2, ahead_max=20)
     idle, busy, flooded = (a_desk(terms) for _ in range(3))
-    for desk, per_s in ((busy, 50), (flooded, 5_000)):
+    for desk, per_s in ((busy, 10), (flooded, 5_000)):
         for i in range(2 * per_s):
             desk.arrived(at(i * SECOND // per_s))
     now = at(2 * SECOND)

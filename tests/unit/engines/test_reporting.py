@@ -1,8 +1,8 @@
 """A report closes: queue and compute from three instants, and the cut of compute."""
 
+from coordsvc.clock import MonotonicClock
 from coordsvc.core.generation import FinishReason, GenerationRequest, SoloProfile
 from coordsvc.core.units import Instant
-from coordsvc.clock import MonotonicClock
 from coordsvc.engines.reporting import report
 
 PROFILE = SoloProfile(start_us=100, prefill_us=10, decode_us=50)

@@ -51,9 +51,7 @@ def work(*, stream: bool = True) -> PhaseWork:
 
 def replica(desk: FakeDesk | LinkedDesk, engines: FakeEngines) -> AgentReplica:
     demand = dict.fromkeys(Phase, SLOT)
-    return AgentReplica(
-        Worker(ROLES[RESPONDER], demand, Budget(), desk, engines, LoopClock())
-    )
+    return AgentReplica(Worker(ROLES[RESPONDER], demand, Budget(), desk, engines, LoopClock()))
 
 
 async def streamed(one: AgentReplica) -> list[Any]:
@@ -122,7 +120,7 @@ async def test_a_phase_outlives_the_allocator_whose_offers_its_desk_holds() -> N
     events = await call
     assert joined(events) == "All is well."
     assert phase_done(events).report.node == N2
-    assert 0.5 * SECOND == phase_done(events).report.offer_wait_us
+    assert phase_done(events).report.offer_wait_us == 0.5 * SECOND
 
     pool.asked.read()
     await asyncio.sleep(1)

@@ -1,4 +1,4 @@
-"""The allocator behind its mailbox: desks that listen, engines that are watched, time that passes."""
+"""The allocator behind its mailbox: desks that listen, engines that are watched, time."""
 
 import asyncio
 from collections.abc import Iterable
@@ -361,9 +361,7 @@ async def test_the_snapshot_is_what_the_pool_looks_like() -> None:
             Declined(mine[1].offer_id),
         )
     )
-    pool.links[N1].word = Watched(
-        running=frozenset({mine[0].offer_id}), broken_reservations=2
-    )
+    pool.links[N1].word = Watched(running=frozenset({mine[0].offer_id}), broken_reservations=2)
     await asyncio.sleep(WATCH_S + TICK_S)
     await settle()
     assert pool.shown[-1] == PoolSnapshot(
@@ -424,9 +422,7 @@ async def test_the_status_tells_people_the_same() -> None:
     assert status["epoch"] == 1
     assert status["run"] == FIRST.run
     assert status["nodes"] == {N1: {"capacity": "cpu=4000", "free": "cpu=1000"}}
-    assert status["desks"] == {
-        "p1": {"agent": "planner", "waiting": 1, "ahead": 2, "offers": 3}
-    }
+    assert status["desks"] == {"p1": {"agent": "planner", "waiting": 1, "ahead": 2, "offers": 3}}
     assert (status["offers_open"], status["refused_events"]) == (3, 1)
 
 

@@ -11,6 +11,7 @@ from coordsvc.core.errors import DeadlinePassed
 from coordsvc.core.guard import Refusal
 from coordsvc.core.messages import Accepted, DeskEvent, DeskReport, Finished
 from coordsvc.core.offers import Grant
+from coordsvc.core.resources import Resources
 from coordsvc.core.units import MILLISECOND, SECOND, AgentId, DeskId, Micros, OfferId
 from coordsvc.serving.desk_link import CALLS_MAX, LISTEN_S, LinkedDesk
 from tests.fakes import N1, N2, SECOND_LIFE, SLOT, FakePool, ticket
@@ -71,7 +72,7 @@ async def test_with_an_offer_in_hand_a_phase_starts_without_any_exchange() -> No
 
 async def test_news_lingers_for_company() -> None:
     pool = FakePool(*(ticket(number) for number in range(1, 9)))
-    async with linked(pool, ahead_min=8) as link:
+    async with linked(pool, ahead_min=8, ahead_max=8) as link:
         pool.told()
         await take(link)
         await after(100 * MILLISECOND)
@@ -86,7 +87,7 @@ async def test_news_lingers_for_company() -> None:
 
 async def test_news_lingers_less_when_little_is_in_hand() -> None:
     pool = FakePool(*(ticket(number) for number in range(1, 5)))
-    async with linked(pool) as link:
+    async with linked(pool, ahead_min=4, ahead_max=4) as link:
         pool.told()
         for _ in range(2):
             await take(link)
@@ -151,6 +152,22 @@ async def test_who_comes_while_others_wait_does_not_overtake_them() -> None:
         assert (first.result().offer_id, late.result().offer_id) == (1, 2)
 
 
+async def test_a_large_phase_is_not_overtaken_and_when_it_gives_up_the_next_is_served() -> None:
+    pool = FakePool(ticket(1))
+    async with linked(pool) as link:
+        large = asyncio.create_task(
+            link.take(Resources(cpu_milli=2_000), prefer=None, left_us=Micros(SECOND))
+        )
+        await settle()
+        small = asyncio.create_task(take(link))
+        await settle()
+        assert not small.done()
+        with pytest.raises(DeadlinePassed):
+            await large
+        assert (await small).offer_id == 1
+        assert passed_us() == SECOND
+
+
 async def test_time_runs_out_without_an_offer() -> None:
     pool = FakePool()
     async with linked(pool) as link:
@@ -188,7 +205,7 @@ async def test_an_offer_that_comes_too_late_for_its_phase_is_given_back() -> Non
         waiting = asyncio.create_task(take(link))
         await settle()
         pool.offer(ticket(1))
-        while link._waiters:  # until the offer is given, and before the phase hears of it
+        while link._waiters:  # noqa: ASYNC110 - until it is given, before the phase hears of it
             await asyncio.sleep(0)
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):

@@ -29,9 +29,7 @@ async def replica(
     engine: FakeEngine, pool: FakePool | None = None, *, guarded: bool = True, fenced: bool = True
 ) -> AsyncGenerator[EngineReplica]:
     """A replica at work, stopped in the end."""
-    one = EngineReplica(
-        engine, N1, TWO_SLOTS, {"zone": "a"}, pool or FakePool(), guarded=guarded
-    )
+    one = EngineReplica(engine, N1, TWO_SLOTS, {"zone": "a"}, pool or FakePool(), guarded=guarded)
     await one.start()
     if fenced:
         assert await one.fence(FIRST, OfferId(0)) == ()
@@ -88,9 +86,7 @@ async def test_an_engine_that_ends_without_a_report_is_broken() -> None:
 async def test_before_it_is_fenced_an_engine_runs_nothing(stream: bool) -> None:
     engine = FakeEngine()
     async with replica(engine, fenced=False) as one:
-        refusal = (
-            await streamed(one, grant(1)) if stream else [await one.run(REQUEST, grant(1))]
-        )
+        refusal = await streamed(one, grant(1)) if stream else [await one.run(REQUEST, grant(1))]
         assert refusal == [Refusal.STALE_EPOCH]
         assert engine.asked.nothing_else()
 

@@ -67,7 +67,9 @@ RESPOND = report(Phase.RESPOND, RESPONDER)
 CHECK = report(Phase.CHECK, CHECKER, compute_us=20_000)
 
 
-def turn(*phases: PhaseReport, wall_ms: int = 200, solo_ms: int = 150, **changes: Any) -> TurnResult:
+def turn(
+    *phases: PhaseReport, wall_ms: int = 200, solo_ms: int = 150, **changes: Any
+) -> TurnResult:
     parts = dict.fromkeys(PARTS, Micros(0)) | {
         "offer_wait": Micros((wall_ms - solo_ms + 5) * MILLISECOND),
         "unexplained": Micros(-5 * MILLISECOND),
@@ -220,7 +222,11 @@ def test_engine_time_and_tokens_are_counted_by_agent() -> None:
     metrics.turn(turn(PLAN, RESPOND, CHECK, report(Phase.REVISE, RESPONDER)))
     engine = {
         phase: value(metrics, "coordsvc_engine_seconds_total", agent=agent, phase=phase)
-        for phase, agent in (("respond", "responder"), ("revise", "responder"), ("check", "checker"))
+        for phase, agent in (
+            ("respond", "responder"),
+            ("revise", "responder"),
+            ("check", "checker"),
+        )
     }
     assert engine == pytest.approx({"respond": 0.09, "revise": 0.09, "check": 0.03})
     tokens = {
@@ -295,4 +301,3 @@ def test_what_is_no_longer_told_of_is_shown_as_none() -> None:
     assert value(metrics, "coordsvc_offers_open", agent="planner", state="issued") == 0
     assert value(metrics, "coordsvc_phases_waiting", agent="responder") == 0
     assert ended(metrics) == 7
-

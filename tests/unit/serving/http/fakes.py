@@ -57,7 +57,7 @@ def phase(
     )
 
 
-def result(text: str = "Hello there.", **changes: Any) -> TurnResult:  # noqa: ANN401
+def result(text: str = "Hello there.", **changes: Any) -> TurnResult:
     """A turn of 20 ms, 15 of them solo compute, through three agents."""
     usual: dict[str, Any] = {
         "text": text,
@@ -166,7 +166,7 @@ def build(
     *script: Step,
     ready: Callable[[], Awaitable[str | None]] = always_ready,
     emulated: bool = False,
-    **settings: Any,  # noqa: ANN401
+    **settings: Any,
 ) -> House:
     turns = FakeTurns(script) if script else FakeTurns()
     clock = SetClock()

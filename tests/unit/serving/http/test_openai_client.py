@@ -36,7 +36,7 @@ async def test_plain(client: openai.AsyncOpenAI) -> None:
     assert reply.choices[0].message.content == "Hello there."
     assert reply.usage.total_tokens == 35
     assert reply.coordsvc["verdict"]["accept"] is True
-    assert reply._request_id.startswith("req-")  # noqa: SLF001 - the client's documented name
+    assert reply._request_id.startswith("req-")
 
 
 async def test_extension_goes_in_the_extra_body(client: openai.AsyncOpenAI) -> None:
