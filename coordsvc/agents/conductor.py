@@ -157,6 +157,7 @@ class Conductor:
             left_us=Micros(max(0, turn.deadline - self._clock.now())),
             prefix=prefix,
             warm_tokens=max((span.report.shared_tokens for span in turn.spans), default=0),
+            near=turn.spans[-1].report.node if turn.spans else None,
         )
 
     def _book(

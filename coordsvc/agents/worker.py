@@ -55,7 +55,7 @@ class Worker:
         arrived = self._clock.now()
         request = self._role.ask(work, self._budget)
         phase = Attempt(arrived, after(arrived, work.left_us), work.prefix)
-        near: NodeId | None = None
+        near = work.near
         while True:
             grant = await self._take(work.run.phase, phase, near)
             report: GenerationReport | None = None

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from math import ceil
 from typing import Any
 
 import aiohttp
@@ -71,4 +72,4 @@ def percentile(values: Sequence[float], rank: float) -> float:
     if not values:
         return 0.0
     ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(rank * len(ordered)))]
+    return ordered[max(0, ceil(rank * len(ordered)) - 1)]

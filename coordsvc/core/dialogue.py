@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import assert_never
 
 from coordsvc.core.generation import Message, Sampling
-from coordsvc.core.units import SECOND, AgentId, Micros
+from coordsvc.core.units import SECOND, AgentId, Micros, NodeId
 
 PLANNER, RESPONDER, CHECKER = AgentId("planner"), AgentId("responder"), AgentId("checker")
 
@@ -125,6 +125,8 @@ class PhaseWork:
     """What of the reply has been sent already, by a replica that died."""
     warm_tokens: int = 0
     """The longest prefix of the conversation that this turn has left in any node's cache."""
+    near: NodeId | None = None
+    """The node whose cache that is: an offer there is taken first, if one is in hand."""
 
 
 @dataclass(slots=True)

@@ -4,16 +4,19 @@ The actor is named and detached: it belongs to the application, not to a replica
 it for ever. Its state is soft; whoever calls it must live with its silence.
 """
 
+import logging
 from typing import Any
 
 import ray
 from ray.actor import ActorHandle
-from ray.exceptions import RayActorError
+from ray.exceptions import RayActorError, RayTaskError
 
 from coordsvc.core.messages import DeskReply, DeskReport
 from coordsvc.serving.pool import AllocatorSilent, NodeCard
 
 NAMESPACE = "coordsvc"
+
+log = logging.getLogger(__name__)
 
 
 def allocator_name(app: str) -> str:
@@ -54,6 +57,10 @@ class RayPool:
             reply: DeskReply = await self._reach().exchange.remote(report, wait_s)
         except RayActorError as error:
             self._actor = None
+            raise AllocatorSilent(str(error)) from error
+        except RayTaskError as error:
+            # a bug in the allocator must not end the desk's line: it goes on as in any silence
+            log.exception("the allocator failed at a report of %s", report.desk)
             raise AllocatorSilent(str(error)) from error
         return reply
 

@@ -150,6 +150,8 @@ async def test_each_phase_is_told_what_time_is_left_and_what_is_cached() -> None
     plan, respond = house.agents.works()
     assert (plan.left_us, plan.warm_tokens) == (DEADLINE - 2_000, 0)
     assert (respond.left_us, respond.warm_tokens) == (DEADLINE - 102_000, 20)
+    assert plan.near is None
+    assert respond.near is not None, "where the plan left the conversation in a cache"
 
 
 # What is shown when
