@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from typing import Any, TypeVar, cast
 
 from grpc import StatusCode
-from grpc.aio import AioRpcError
+from grpc.aio import AioRpcError, UsageError
 from ray.exceptions import ActorDiedError, ActorUnavailableError, RayActorError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
@@ -16,8 +16,14 @@ from coordsvc.serving.pool import Failure
 T = TypeVar("T")
 
 
-DEAD = (ActorDiedError, ActorUnavailableError, RayActorError, DeploymentUnavailableError)
-"""What a handle raises when the replica at its other end has died."""
+DEAD = (
+    ActorDiedError,
+    ActorUnavailableError,
+    RayActorError,
+    DeploymentUnavailableError,
+    UsageError,  # Serve closed the channel to it after the router had chosen it
+)
+"""What a handle raises when the replica at its other end has died: seen in some thousand kills."""
 
 
 def quick(handle: DeploymentHandle[Any], method: str, *, stream: bool = False) -> Any:
