@@ -25,7 +25,7 @@ from coordsvc.core.dialogue import (
     Verdict,
 )
 from coordsvc.core.errors import AgentGone, CoordinationError, DeadlinePassed
-from coordsvc.core.units import SECOND, Instant, Micros, after, since
+from coordsvc.core.units import MILLISECOND, SECOND, Instant, Micros, after, since
 from coordsvc.ports import Agents, Clock, TurnRecorder
 
 
@@ -33,8 +33,12 @@ from coordsvc.ports import Agents, Clock, TurnRecorder
 class Limits:
     """What bounds the conductor."""
 
-    agent_losses_max: int = 3
+    agent_losses_max: int = 8
     """Replicas that may die under one phase before the turn is given up."""
+    loss_pause_us: Micros = Micros(50 * MILLISECOND)
+    """Before the third try; doubled before each later one. The second is made at once."""
+    loss_pause_max_us: Micros = Micros(SECOND)
+    """Of one pause. Eight losses pause for some 4 s: a restarted replica, a broken connection."""
     turns_remembered_max: int = 1_024
     """Finished turns that can still be asked about."""
 
@@ -138,12 +142,26 @@ class Conductor:
                 raise DeadlinePassed(f"{run.phase} was not done in time") from None
             except AgentGone:
                 losses += 1
-                lost_us += since(attempt, self._clock.now())
                 if losses > self._limits.agent_losses_max:
                     raise
+                await self._pause(turn, run, losses)
+                lost_us += since(attempt, self._clock.now())
                 continue
             self._book(turn, run, event, started, Micros(lost_us))
             return
+
+    async def _pause(self, turn: Turn, run: Run, losses: int) -> None:
+        """Wait before a phase that has lost `losses` replicas is sent again.
+
+        A connection that broke is refused at once for a while, and so is every try meanwhile.
+        """
+        if losses == 1:
+            return
+        longer = self._limits.loss_pause_us << (losses - 2)
+        pause_s, left_s = min(longer, self._limits.loss_pause_max_us) / SECOND, self._left_s(turn)
+        await asyncio.sleep(min(pause_s, left_s))
+        if pause_s >= left_s:
+            raise DeadlinePassed(f"{run.phase} was not done in time")
 
     def _work(self, turn: Turn, run: Run, prefix: str, *, stream: bool) -> PhaseWork:
         request = turn.request

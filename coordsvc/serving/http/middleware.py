@@ -9,6 +9,7 @@ from typing import cast
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from coordsvc.core.errors import Overloaded, RetryableError
 from coordsvc.serving.http.door import Door
 from coordsvc.serving.http.errors import (
     JSON_TYPE,
@@ -72,6 +73,13 @@ class Envelope:
                 names.request_id.decode(),
                 names.turn_id,
                 exc_info=error,
+            )
+        elif isinstance(error, RetryableError) and not isinstance(error, Overloaded):
+            log.warning(
+                "request %s, turn %s was interrupted: %r",
+                names.request_id.decode(),
+                names.turn_id,
+                error,
             )
         problem = explain(error, self._retry_after_s)
         try:

@@ -1,6 +1,7 @@
 """A turn from its question to its account: who is asked what, what is shown when, what it cost."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -241,7 +242,23 @@ async def test_as_many_losses_as_are_allowed_do_not() -> None:
     house = House(*dies, PLANS, RESPONDS, agents=TWO, agent_losses_max=2)
     result = result_of(await house.turn(request()))
     assert result.text == "All is well."
-    assert in_ms(result)["retry"] == 300
+    assert in_ms(result)["retry"] == 300 + 50  # the third try is made after a pause
+
+
+async def test_a_connection_that_refuses_for_a_while_does_not_end_the_turn() -> None:
+    dies = [[AgentGone("p1: unavailable")] for _ in range(8)]
+    house = House(*dies, PLANS, RESPONDS, agents=TWO)
+    result = result_of(await house.turn(request()))
+    assert result.text == "All is well."
+    assert in_ms(result)["retry"] == 50 + 100 + 200 + 400 + 800 + 1_000 + 1_000
+
+
+async def test_pauses_between_tries_end_with_the_deadline() -> None:
+    dies = [[AgentGone("p1: unavailable")] for _ in range(8)]
+    house = House(*dies, agents=TWO)
+    with pytest.raises(DeadlinePassed, match="plan was not done in time"):
+        await house.turn(replace(request(), deadline_us=Micros(400 * MILLISECOND)))
+    assert passed_us() == (400 - 2) * MILLISECOND
 
 
 # The end of patience
@@ -322,10 +339,10 @@ async def test_the_check_and_the_last_byte_may_end_in_any_order(check_first: boo
 
 
 async def test_a_check_that_is_lost_is_counted_and_the_reply_stands() -> None:
-    dies = [[AgentGone(f"c{number} died")] for number in range(4)]
+    dies = [[AgentGone(f"c{number} died")] for number in range(9)]
     house = House(PLANS, SPEAKS, *dies)
     await house.turn(request(ReplyMode.STREAM_THEN_CHECK, stream=True))
-    await settle()
+    await asyncio.sleep(6)  # the pauses between nine tries
     ((what, turn_id, error),) = house.recorder.asked.read()
     assert (what, turn_id, type(error)) == ("check_lost", "t1", AgentGone)
     known = house.conductor.find("t1")

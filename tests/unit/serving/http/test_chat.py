@@ -198,6 +198,16 @@ async def test_refusals_are_not_logged_as_errors(caplog: pytest.LogCaptureFixtur
     assert [r for r in caplog.records if r.levelno >= logging.WARNING] == []
 
 
+async def test_an_interrupted_turn_is_logged_with_its_cause(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    house = build(AgentGone("planner: unavailable"))
+    await house.post(ask())
+    (warning,) = [r for r in caplog.records if r.levelno >= logging.WARNING]
+    assert "planner: unavailable" in warning.getMessage()
+    assert house.turns.asked[0].turn_id in warning.getMessage()
+
+
 async def test_a_turn_without_a_result_is_a_bug_and_a_500() -> None:
     assert (await build("Hel").post(ask())).status_code == 500
 
