@@ -11,6 +11,7 @@ from coordsvc.core.guard import Refusal
 from coordsvc.core.offers import Grant
 from coordsvc.core.resources import Resources
 from coordsvc.core.units import Instant, Micros, NodeId
+from coordsvc.core.waits import Wait
 
 
 class Clock(Protocol):
@@ -65,12 +66,15 @@ class Engines(Protocol):
 class OfferDesk(Protocol):
     """Where an agent takes offers from."""
 
-    async def take(self, used: Resources, *, prefer: NodeId | None, left_us: Micros) -> Grant:
-        """Return a grant as soon as there is one; raise `DeadlinePassed` after `left_us`."""
+    async def take(self, used: Resources, wait: Wait) -> Grant:
+        """Return a grant as soon as there is one; raise `DeadlinePassed` at the wait's deadline."""
         ...
 
-    def finished(self, grant: Grant) -> None:
-        """Pass on the engine's word that nothing runs under the grant any more."""
+    def finished(self, grant: Grant, compute_us: Micros = Micros(0), *, late: bool = False) -> None:
+        """Pass on the engine's word that nothing runs under the grant any more.
+
+        `compute_us`: engine time of its phase; `late`: its turn's deadline had passed.
+        """
         ...
 
     def uncertain(self, grant: Grant) -> None:

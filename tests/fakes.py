@@ -14,6 +14,7 @@ from typing import Any
 from coordsvc.core.accounting import Delta, PhaseDone, PhaseEvent, TurnResult
 from coordsvc.core.dialogue import PhaseWork
 from coordsvc.core.errors import CoordinationError, DeadlinePassed, EngineBroken, NodeGone
+from coordsvc.core.exchange import DeskReply, DeskReport
 from coordsvc.core.generation import (
     Chunk,
     EngineInfo,
@@ -23,7 +24,6 @@ from coordsvc.core.generation import (
     SoloProfile,
 )
 from coordsvc.core.guard import Refusal
-from coordsvc.core.messages import DeskReply, DeskReport
 from coordsvc.core.offers import Grant, Ticket
 from coordsvc.core.resources import Resources
 from coordsvc.core.units import (
@@ -31,10 +31,13 @@ from coordsvc.core.units import (
     AgentId,
     DeskId,
     Epoch,
+    Instant,
     Micros,
     NodeId,
     OfferId,
+    TurnId,
 )
+from coordsvc.core.waits import Wait as PhaseWaits
 from coordsvc.serving.pool import AllocatorSilent, NodeCard, Watched
 
 FIRST, SECOND_LIFE = Epoch("run", 1), Epoch("run", 2)
@@ -217,17 +220,30 @@ class FakeEngines:
         return [line[1].prefix for line in self.asked.read() if line[0] == "run"]
 
 
+def a_wait(
+    now: Instant, left_us: Micros, near: NodeId | None = None, turn: str = "t1"
+) -> PhaseWaits:
+    """A phase that waits from `now` on, of a turn that has just arrived."""
+    return PhaseWaits(
+        turn=TurnId(turn), asked=now, arrived=now, deadline=Instant(now + left_us), near=near
+    )
+
+
 class FakeDesk:
     """The port `OfferDesk`: gives the grants of its script, after the waits that stand in it."""
 
     def __init__(self, *script: Any) -> None:
         self.asked = Book()
+        self.waits: list[PhaseWaits] = []
+        self.ends: list[tuple[Micros, bool]] = []
+        """Engine time, and whether it was late, of each phase that ended."""
         self._script = deque(script)
 
-    async def take(self, used: Resources, *, prefer: NodeId | None, left_us: Micros) -> Grant:
-        self.asked.write("take", used, prefer, left_us)
+    async def take(self, used: Resources, wait: PhaseWaits) -> Grant:
+        self.waits.append(wait)
+        self.asked.write("take", used, wait.near, wait.deadline - wait.asked)
         try:
-            async with asyncio.timeout(left_us / SECOND):
+            async with asyncio.timeout((wait.deadline - wait.asked) / SECOND):
                 while self._script:
                     step = self._script.popleft()
                     if isinstance(step, Grant):
@@ -238,7 +254,8 @@ class FakeDesk:
             raise DeadlinePassed("no offer came in time") from None
         raise AssertionError("nothing hangs for ever")
 
-    def finished(self, grant: Grant) -> None:
+    def finished(self, grant: Grant, compute_us: Micros = Micros(0), *, late: bool = False) -> None:
+        self.ends.append((compute_us, late))
         self.asked.write("finished", grant)
 
     def uncertain(self, grant: Grant) -> None:
@@ -370,6 +387,10 @@ class FakeLink:
         self.asked.write("void", offer_id)
         await self._alive()
         return offer_id in self.started
+
+    async def preempt(self, offer_id: OfferId) -> None:
+        self.asked.write("preempt", offer_id)
+        await self._alive()
 
     async def watch(self, epoch: Epoch, wait_s: float) -> Watched:
         self.asked.write("watch", epoch, wait_s)

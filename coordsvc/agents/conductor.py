@@ -14,6 +14,7 @@ from coordsvc.core.accounting import (
     TurnResult,
     close,
 )
+from coordsvc.core.costs import PhaseCosts
 from coordsvc.core.dialogue import (
     SPOKEN,
     Dialogue,
@@ -25,7 +26,8 @@ from coordsvc.core.dialogue import (
     Verdict,
 )
 from coordsvc.core.errors import AgentGone, CoordinationError, DeadlinePassed
-from coordsvc.core.units import MILLISECOND, SECOND, Instant, Micros, after, since
+from coordsvc.core.generation import prefix_key
+from coordsvc.core.units import MILLISECOND, SECOND, Instant, Micros, NodeId, after, since
 from coordsvc.ports import Agents, Clock, TurnRecorder
 
 
@@ -41,6 +43,8 @@ class Limits:
     """Of one pause. Eight losses pause for some 4 s: a restarted replica, a broken connection."""
     turns_remembered_max: int = 1_024
     """Finished turns that can still be asked about."""
+    homes_remembered_max: int = 4_096
+    """Conversations of which the node is remembered that has them cached."""
 
 
 @dataclass(slots=True)
@@ -51,6 +55,7 @@ class Turn:
     arrived: Instant
     deadline: Instant
     ingress_us: Micros
+    prefix_key: str
     spans: list[PhaseSpan] = field(default_factory=list)
     done: PhaseDone | None = None
     """The phase that has just ended."""
@@ -75,6 +80,9 @@ class Conductor:
         self._recorder = recorder
         self._limits = limits
         self._recent: OrderedDict[str, TurnResult] = OrderedDict()
+        self._costs = PhaseCosts()
+        self._homes: OrderedDict[str, NodeId] = OrderedDict()
+        """Where each conversation was last computed, by its prefix's name."""
         self._unsent: set[str] = set()
         """Of those, the ones whose account is still open."""
         self._after_reply: set[asyncio.Task[None]] = set()
@@ -83,7 +91,13 @@ class Conductor:
         """Yield the reply's pieces (only if `request.stream`), then exactly one `TurnResult`."""
         dialogue = Dialogue(self._rules, request.mode)
         begun = self._clock.now()
-        turn = Turn(request, arrived, after(arrived, request.deadline_us), since(arrived, begun))
+        turn = Turn(
+            request,
+            arrived,
+            after(arrived, request.deadline_us),
+            since(arrived, begun),
+            prefix_key(request.conversation),
+        )
         live = request.stream and dialogue.streams
         step = dialogue.start()
         while isinstance(step, Run):
@@ -175,7 +189,12 @@ class Conductor:
             left_us=Micros(max(0, turn.deadline - self._clock.now())),
             prefix=prefix,
             warm_tokens=max((span.report.shared_tokens for span in turn.spans), default=0),
-            near=turn.spans[-1].report.node if turn.spans else None,
+            near=turn.spans[-1].report.node if turn.spans else self._homes.get(turn.prefix_key),
+            prefix_key=turn.prefix_key,
+            turn_us=since(turn.arrived, self._clock.now()),
+            attained_us=Micros(sum(span.report.compute_us for span in turn.spans)),
+            cost_us=self._costs.of(run.phase),
+            rest_us=self._costs.rest(run.phase, self._rules),
         )
 
     def _book(
@@ -194,6 +213,12 @@ class Conductor:
         turn.done = done
         if run.phase in SPOKEN:
             turn.spoke = done
+        self._costs.took(run.phase, done.report.compute_us)
+        if done.report.node is not None:
+            self._homes[turn.prefix_key] = done.report.node
+            self._homes.move_to_end(turn.prefix_key)
+            if len(self._homes) > self._limits.homes_remembered_max:
+                self._homes.popitem(last=False)
 
     def _left_s(self, turn: Turn) -> float:
         return max(0, turn.deadline - self._clock.now()) / SECOND

@@ -74,6 +74,7 @@ def _request(
     last = work.conversation[-1]
     again = (last,) if repeat and len(last.text) <= REPEATED_CHARS_MAX else ()
     return GenerationRequest(
+        prefix_key=work.prefix_key,
         messages=(*common, Message("system", instruction), *again),
         max_new_tokens=max_tokens,
         sampling=sampling,

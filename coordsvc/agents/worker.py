@@ -13,7 +13,8 @@ from coordsvc.core.generation import GenerationReport, GenerationRequest
 from coordsvc.core.guard import Refusal
 from coordsvc.core.offers import Grant
 from coordsvc.core.resources import Resources
-from coordsvc.core.units import SECOND, Instant, Micros, NodeId, after, since
+from coordsvc.core.units import SECOND, Instant, Micros, NodeId, TurnId, after, since
+from coordsvc.core.waits import Wait
 from coordsvc.ports import Clock, Engines, OfferDesk
 
 
@@ -57,7 +58,7 @@ class Worker:
         phase = Attempt(arrived, after(arrived, work.left_us), work.prefix)
         near = work.near
         while True:
-            grant = await self._take(work.run.phase, phase, near)
+            grant = await self._take(work, phase, near)
             report: GenerationReport | None = None
             started = self._clock.now()
             try:
@@ -77,10 +78,20 @@ class Worker:
             yield self._done(work, phase, grant, report)
             return
 
-    async def _take(self, which: Phase, phase: Attempt, near: NodeId | None) -> Grant:
+    async def _take(self, work: PhaseWork, phase: Attempt, near: NodeId | None) -> Grant:
         asked = self._clock.now()
-        left = Micros(phase.deadline - asked)
-        grant = await self._desk.take(self._demand[which], prefer=near, left_us=left)
+        wait = Wait(
+            turn=TurnId(work.turn_id),
+            asked=asked,
+            arrived=Instant(phase.arrived - work.turn_us),
+            deadline=phase.deadline,
+            attained_us=work.attained_us,
+            cost_us=work.cost_us,
+            rest_us=work.rest_us,
+            near=near,
+            prefix=work.prefix_key,
+        )
+        grant = await self._desk.take(self._demand[work.run.phase], wait)
         phase.offer_wait_us += since(asked, self._clock.now())
         phase.attempts += 1
         return grant
@@ -91,7 +102,7 @@ class Worker:
         """Yield what the engine says; the grant ends on its word and on no other."""
         going_on = replace(request, prefix=phase.text) if phase.text else request
         run = self._engines.run(going_on, grant, stream=work.stream)
-        ended = False
+        ended, compute_us = False, Micros(0)
         try:
             async with aclosing(run):
                 while True:
@@ -101,7 +112,7 @@ class Worker:
                     if work.stream and chunk.text:
                         yield Delta(chunk.text)
                     if chunk.report is not None:
-                        ended = True
+                        ended, compute_us = True, chunk.report.compute_us
                         yield chunk.report
                         return
         except TimeoutError:
@@ -111,7 +122,8 @@ class Worker:
             raise
         finally:
             if ended:
-                self._desk.finished(grant)
+                late = self._clock.now() > phase.deadline
+                self._desk.finished(grant, compute_us, late=late)
             else:
                 self._desk.uncertain(grant)
 

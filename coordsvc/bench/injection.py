@@ -25,7 +25,8 @@ from coordsvc.core.errors import AgentGone, NodeGone
 from coordsvc.core.generation import Chunk, GenerationRequest
 from coordsvc.core.offers import Grant
 from coordsvc.core.resources import Resources
-from coordsvc.core.units import MILLISECOND, AgentId, Instant, Micros, NodeId
+from coordsvc.core.units import MILLISECOND, AgentId, Instant, Micros
+from coordsvc.core.waits import Wait
 from coordsvc.engines.emulated import EmulatedEngine
 from coordsvc.engines.prefix_mirror import PrefixMirror
 from coordsvc.engines.settings import EmulatedSettings
@@ -86,11 +87,11 @@ class SlowDesk:
         self.refused = inside.refused
         self.node_lost = inside.node_lost
 
-    async def take(self, used: Resources, *, prefer: NodeId | None, left_us: Micros) -> Grant:
+    async def take(self, used: Resources, wait: Wait) -> Grant:
         """Return a grant, later where that is asked for."""
         if _now_delayed.get() == "offer_wait":
             await asyncio.sleep(DELAY_S)
-        return await self._inside.take(used, prefer=prefer, left_us=left_us)
+        return await self._inside.take(used, wait)
 
 
 class FarEngines:

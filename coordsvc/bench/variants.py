@@ -10,7 +10,9 @@ from ray import serve
 from coordsvc.core.guard import Refusal
 from coordsvc.core.offers import Grant
 from coordsvc.core.resources import Resources
+from coordsvc.core.terms import Terms
 from coordsvc.core.units import AgentId, DeskId, Epoch, Micros, NodeId, OfferId
+from coordsvc.core.waits import Wait
 from coordsvc.ports import OfferDesk
 from coordsvc.serving.actors import AllocatorInRay, AppActors
 from coordsvc.serving.app import AgentDeployment, EngineDeployment, compose
@@ -28,9 +30,9 @@ class NoDesk:
     def __init__(self, agent: AgentId) -> None:
         self._agent = agent
 
-    async def take(self, used: Resources, *, prefer: NodeId | None, left_us: Micros) -> Grant:
+    async def take(self, used: Resources, wait: Wait) -> Grant:
         """Return a grant for nothing in particular."""
-        del prefer, left_us
+        del wait
         return Grant(
             epoch=Epoch("none", 0),
             offer_id=OfferId(0),
@@ -41,7 +43,7 @@ class NoDesk:
             bundle=used,
         )
 
-    def finished(self, grant: Grant) -> None:
+    def finished(self, grant: Grant, compute_us: Micros = Micros(0), *, late: bool = False) -> None:
         """Take note of nothing."""
 
     def uncertain(self, grant: Grant) -> None:
@@ -59,6 +61,9 @@ class NoAllocator(AllocatorInRay):
 
     async def __init__(self, wanted: AppActors) -> None:  # type: ignore[misc]
         del wanted
+
+    async def settle(self, terms: Terms) -> None:
+        """Take note of nothing."""
 
 
 class OpenEngine(EngineDeployment):

@@ -4,8 +4,8 @@ import sys
 
 import typer
 
-from coordsvc.cli import chat, status, up
-from coordsvc.cli.bench import account, engine, faults, overhead
+from coordsvc.cli import chat, explain, pool, replay, simulate, status, up
+from coordsvc.cli.bench import account, allocator, engine, faults, overhead
 from coordsvc.core.errors import CoordinationError
 
 app = typer.Typer(
@@ -18,12 +18,17 @@ app.command("up")(up.up)
 app.command("chat")(chat.chat)
 app.command("status")(status.status)
 app.command("down")(status.down)
+app.command("explain")(explain.explain)
+app.command("replay")(replay.replay)
+app.add_typer(pool.app, name="pool")
+app.command("simulate")(simulate.simulate)
 
 bench_app = typer.Typer(help="Measurements; each prints one JSON object.", no_args_is_help=True)
 bench_app.command("overhead")(overhead.overhead)
 bench_app.command("account")(account.account)
 bench_app.command("engine")(engine.engine)
 bench_app.command("faults")(faults.faults)
+bench_app.command("allocator")(allocator.allocator)
 app.add_typer(bench_app, name="bench")
 
 

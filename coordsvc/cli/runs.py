@@ -17,6 +17,7 @@ class Run:
     url: str
     direct_url: str
     metrics_url: str
+    ray_address: str
 
 
 def folder() -> Path:

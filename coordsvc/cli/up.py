@@ -82,6 +82,7 @@ def _tell_ready(running: Running, console: Console, *, as_json: bool) -> None:
         url=running.url,
         direct_url=running.direct_url,
         metrics_url=running.metrics_url,
+        ray_address=running.ray_address,
     )
     runs.remember(run)
     if as_json:

@@ -4,9 +4,9 @@ An agent accepts per phase: it takes an offer in hand only if it will use it, an
 the bundle. The filter that goes with a decline says how long the same node need not be offered.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
+from coordsvc.core.filters import ANY_NODE, NodeFilter
 from coordsvc.core.offers import Ticket
 from coordsvc.core.resources import Resources
 from coordsvc.core.units import SECOND, Micros
@@ -31,8 +31,8 @@ class Need:
     """Offers that the desk wants to hold beyond its backlog."""
     held: int
     """Offers that it holds already."""
-    requires: Mapping[str, str] = field(default_factory=dict)
-    """Attributes that a node must have."""
+    where: NodeFilter = ANY_NODE
+    """Which nodes can be used; the allocator offers no others, if it knows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +52,9 @@ class Decline:
 
 def answer(ticket: Ticket, need: Need) -> Take | Decline:
     """Return what the agent says to the offer."""
-    for name, wanted in sorted(need.requires.items()):
-        if ticket.attributes.get(name) != wanted:
-            found = ticket.attributes.get(name, "nothing")
-            return Decline(REFUSE_UNFIT_US, f"{name} is {found}, not {wanted}")
+    for condition in need.where.failing(ticket.attributes):
+        found = ticket.attributes.get(condition.name, "nothing")
+        return Decline(REFUSE_UNFIT_US, f"{condition.name} is {found}; needed: {condition}")
     if not ticket.bundle.covers(need.demand):
         return Decline(REFUSE_SMALL_US, f"{ticket.bundle} does not cover {need.demand}")
     if need.held >= need.backlog + need.ahead:

@@ -9,55 +9,36 @@ What was told to an allocator that may have heard it is never used again: it may
 """
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from coordsvc.core.acceptance import Decline, Need, answer
-from coordsvc.core.messages import (
-    Accepted,
-    Declined,
-    DeskEvent,
-    DeskReply,
-    DeskReport,
-    Finished,
-)
+from coordsvc.core.exchange import DeskReply, DeskReport
+from coordsvc.core.filters import ANY_NODE, NodeFilter
+from coordsvc.core.gangs_in_hand import GangsInHand
+from coordsvc.core.messages import Accepted, Declined, DeskEvent, Finished, Member
 from coordsvc.core.offers import Grant, Ticket
 from coordsvc.core.resources import Resources
+from coordsvc.core.terms import DeskTerms
 from coordsvc.core.units import (
     MILLISECOND,
     SECOND,
     AgentId,
     DeskId,
     Epoch,
+    GangId,
     Instant,
     Micros,
     NodeId,
     OfferId,
+    TurnId,
     after,
     since,
 )
+from coordsvc.core.waits import Wait
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeskTerms:
-    """How a desk holds offers and talks to the allocator."""
-
-    ahead_min: int = 4
-    """Offers held even when hardly anything arrives, so that a lone turn need not wait."""
-    ahead_max: int = 48
-    """Bounds what is held ahead; beyond it, hoarding costs others more than it saves."""
-    suppress_after_us: Micros = Micros(60 * SECOND)
-    """Without a phase for so long, hold nothing; the next phase waits one round trip."""
-    linger_us: Micros = Micros(400 * MILLISECOND)
-    """How long news may wait for company while plenty is in hand: fewer, larger exchanges."""
-    linger_low_us: Micros = Micros(50 * MILLISECOND)
-    """The same when less than half of the target is in hand."""
-    silent_after_us: Micros = Micros(250 * MILLISECOND)
-    """An exchange unanswered for so long: the allocator is silent. Ray needs a second to say so."""
-    rate_window_us: Micros = Micros(2 * SECOND)
-    """Over what time the rate of phases is averaged."""
-    unsaid_max: int = 4_096
-    """News kept for an allocator that does not answer; the oldest beyond it the engines tell."""
+NOWHERE = (False, False, False)
+"""How much an offer is liked for which nothing speaks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +48,10 @@ class Held:
     grant: Grant
     lapses: Instant
     attributes: Mapping[str, str]
+    cached: frozenset[str] = frozenset()
+    meant_for: TurnId | None = None
+    once: bool = False
+    """Part of a gang: nothing else runs under it afterwards."""
 
 
 @dataclass(slots=True)
@@ -77,9 +62,16 @@ class Desk:
     agent: AgentId
     bundle: Resources
     terms: DeskTerms = field(default_factory=DeskTerms)
-    requires: Mapping[str, str] = field(default_factory=dict)
+    where: NodeFilter = ANY_NODE
+    least: Resources | None = None
+    """The smallest bundle that is of use; None takes nothing less than `bundle`."""
     waiting: int = 0
     """Phases that wait for an offer; the shell keeps it."""
+    waits: Sequence[Wait] = ()
+    """The same, each; the shell keeps it, and may keep none."""
+    gangs: GangsInHand = field(default_factory=GangsInHand)
+    asked_back: dict[OfferId, Instant] = field(default_factory=dict)
+    """Grants that the allocator wants ended, and until when."""
     silent: bool = False
     held: deque[Held] = field(default_factory=deque)
     epoch: Epoch | None = None
@@ -100,35 +92,85 @@ class Desk:
         self._rate_per_s = self._rate_now(now) + SECOND / self.terms.rate_window_us
         self._last_arrival = now
 
-    def take(self, now: Instant, used: Resources, prefer: NodeId | None = None) -> Grant | None:
+    def take(
+        self,
+        now: Instant,
+        used: Resources,
+        prefer: NodeId | None = None,
+        *,
+        turn: TurnId | None = None,
+        prefix: str = "",
+    ) -> Grant | None:
         """Return a grant to run a phase under, or None when nothing in hand is large enough.
 
-        The oldest offer goes first, unless one on `prefer` is in hand.
+        One meant for its `turn` goes first, then one on the node `prefer`, then one on a node that
+        has `prefix` cached, then the oldest.
         """
         self._drop_lapsed(now)
-        fitting = (held for held in self.held if held.grant.bundle.covers(used))
-        found = next(fitting, None)
-        if found is None:
+        enough = used if self.least is None else self.least.at_most(used)
+        fitting = [held for held in self.held if held.grant.bundle.covers(enough)]
+        if not fitting:
             return None
-        if prefer is not None and found.grant.node != prefer:
-            found = next((held for held in fitting if held.grant.node == prefer), found)
+        found = fitting[0]
+        if turn is not None or prefer is not None or prefix:
+            found = max(fitting, key=lambda held: _liking(held, turn, prefer, prefix))
         self.held.remove(found)
-        grant = replace(found.grant, use=found.grant.use + 1, bundle=used)
+        taken = used if self.least is None else found.grant.bundle.at_most(used)
+        grant = replace(found.grant, use=found.grant.use + 1, bundle=taken)
         self._started[grant.offer_id] = replace(found, grant=grant)
         if grant.use == 1:
-            self._say(now, Accepted(grant.offer_id, used))
+            self._say(now, Accepted(grant.offer_id, taken))
         return grant
 
-    def finished(self, now: Instant, grant: Grant) -> None:
+    def has_near(self, prefer: NodeId | None, prefix: str) -> bool:
+        """Tell whether an offer is in hand where a conversation is cached, or nobody knows."""
+        if prefer is None and not prefix:
+            return True
+        return any(_liking(held, None, prefer, prefix) > NOWHERE for held in self.held)
+
+    def meant_in_hand(self) -> tuple[TurnId, ...]:
+        """Return for which waiting turns offers in hand are meant, oldest first."""
+        return tuple(held.meant_for for held in self.held if held.meant_for is not None)
+
+    def finished(
+        self,
+        now: Instant,
+        grant: Grant,
+        compute_us: Micros = Micros(0),
+        *,
+        late: bool = False,
+    ) -> None:
         """Take the engine's word that nothing runs under the grant any more."""
+        self.asked_back.pop(grant.offer_id, None)
         held = self._started.pop(grant.offer_id, None)
         if held is None:
             return
-        if self.silent:
+        if self.silent and not held.once:
             self.held.append(held)
         else:
             self._resting[grant.offer_id] = held
-            self._say(now, Finished(grant.offer_id))
+            self._say(now, Finished(grant.offer_id, compute_us, late))
+
+    def ask_gang(self, now: Instant, gang: GangId, members: tuple[Member, ...]) -> None:
+        """Want bundles that must be held at the same time, across agents and nodes, or none."""
+        self.gangs.ask(gang, self.desk, members)
+        self._has_news(now)
+
+    def take_gang(self, now: Instant, gang: GangId) -> tuple[Grant, ...] | None:
+        """Return grants for all of a gang, or None while it is not in hand."""
+        self._give_back(now, self.gangs.lapsed(now))
+        if gang not in self.gangs.ready():
+            return None
+        grants = tuple(replace(grant, use=1) for grant in self.gangs.take(gang))
+        for grant in grants:
+            self._started[grant.offer_id] = Held(grant, now, {}, once=True)
+            self._say(now, Accepted(grant.offer_id, grant.bundle))
+        return grants
+
+    def give_up_gang(self, now: Instant, gang: GangId) -> None:
+        """Want a gang no more; what of it is in hand is given back."""
+        self._give_back(now, self.gangs.give_up(gang))
+        self._has_news(now)
 
     def uncertain(self, grant: Grant) -> None:
         """Forget a grant of which nobody here knows whether it ran; its engine will tell."""
@@ -140,6 +182,8 @@ class Desk:
         self.held = deque(held for held in self.held if held.grant.node != node)
         self._started = {i: h for i, h in self._started.items() if h.grant.node != node}
         self._resting = {i: h for i, h in self._resting.items() if h.grant.node != node}
+        for offer_id in self.gangs.node_lost(node):
+            self._unsaid[offer_id] = Declined(offer_id)
         return before - len(self.held)
 
     def epoch_fenced(self, node: NodeId, epoch: Epoch) -> None:
@@ -164,8 +208,9 @@ class Desk:
         self._drop_lapsed(now)
         if self._last_arrival is None:
             self._last_arrival = now  # idleness counts from the first report
-        events = tuple(self._unsaid.values())
+        events = (*self._unsaid.values(), *self.gangs.news)
         self._unsaid.clear()
+        self.gangs.news.clear()
         self._resting.clear()
         self._unsaid_since = None
         self._waiting_told = self.waiting
@@ -176,11 +221,14 @@ class Desk:
             waiting=self.waiting,
             ahead=self.ahead(now),
             events=events,
+            waits=tuple(wait.told(now) for wait in self.waits[: self.terms.waits_told_max]),
+            least=self.least,
+            where=self.where,
         )
 
     def report_due(self, now: Instant) -> Instant | None:
         """Return when the next report should leave; None when there is nothing to tell."""
-        if self.waiting > self._waiting_told:
+        if self.waiting > self._waiting_told or self.gangs.news:
             return now
         if self._unsaid_since is None:
             return None
@@ -195,10 +243,20 @@ class Desk:
         if self.silent:
             self._resume(now)
         if self.epoch is None or reply.epoch.supersedes(self.epoch):
+            if self.epoch is not None:
+                self.gangs.ask_again()
             self.epoch = reply.epoch
             self._waiting_told = 0
+        for offer_id, within in reply.asked_back:
+            if offer_id in self._started:
+                self.asked_back[offer_id] = after(now, within)
         for offer_id in reply.withdrawn:
             self.held = deque(held for held in self.held if held.grant.offer_id != offer_id)
+        if reply.withdrawn and self.gangs.wanted:
+            self._give_back(now, self.gangs.lost(reply.withdrawn))
+        self.gangs.refused.update(
+            {gang: why for gang, why in reply.gangs_refused if gang in self.gangs.wanted}
+        )
         mixed = any(held.grant.epoch != reply.epoch for held in self.held)
         for ticket in reply.offers:
             self._offered(now, sent, ticket, mixed=mixed)
@@ -207,39 +265,58 @@ class Desk:
         """Take note that the allocator does not answer; keep what nobody was told is finished."""
         self.silent = True
         for offer_id, held in self._resting.items():
-            del self._unsaid[offer_id]
-            self.held.append(held)
+            if not held.once:
+                del self._unsaid[offer_id]
+                self.held.append(held)
         self._resting.clear()
 
     def _offered(self, now: Instant, sent: Instant, ticket: Ticket, *, mixed: bool) -> None:
         """Answer an offer; `mixed` if offers of another epoch than its own may be in hand."""
         if self.epoch is not None and self.epoch.supersedes(ticket.epoch):
             return
+        if ticket.gang is not None:
+            self._offered_of_gang(now, sent, ticket)
+            return
         need = Need(
-            demand=self.bundle,
+            demand=self.least or self.bundle,
             backlog=self.waiting,
             ahead=self.ahead(now),
             held=self._held_of(ticket.epoch) if mixed else len(self.held),
-            requires=self.requires,
+            where=self.where,
         )
         match answer(ticket, need):
             case Decline(refuse_for, _):
                 self._say(now, Declined(ticket.offer_id, refuse_for))
             case _:
-                grant = Grant(
-                    epoch=ticket.epoch,
-                    offer_id=ticket.offer_id,
-                    use=0,
-                    node=ticket.node,
-                    agent=self.agent,
-                    desk=self.desk,
-                    bundle=ticket.bundle,
-                )
+                grant = self._grant(ticket)
                 if mixed:
                     self._drop_superseded(ticket.epoch, ticket.node)
                 lapses = after(sent, ticket.lasts)
-                self.held.append(Held(grant, lapses, ticket.attributes))
+                self.held.append(
+                    Held(grant, lapses, ticket.attributes, ticket.cached, ticket.meant_for)
+                )
                 self._lapse = lapses if self._lapse is None else min(self._lapse, lapses)
+
+    def _offered_of_gang(self, now: Instant, sent: Instant, ticket: Ticket) -> None:
+        assert ticket.gang is not None
+        wanted = self.gangs.offered(ticket.gang, self._grant(ticket), after(sent, ticket.lasts))
+        if not wanted:
+            self._say(now, Declined(ticket.offer_id))
+
+    def _grant(self, ticket: Ticket) -> Grant:
+        return Grant(
+            epoch=ticket.epoch,
+            offer_id=ticket.offer_id,
+            use=0,
+            node=ticket.node,
+            agent=ticket.agent or self.agent,
+            desk=self.desk,
+            bundle=ticket.bundle,
+        )
+
+    def _give_back(self, now: Instant, offers: Iterable[OfferId]) -> None:
+        for offer_id in offers:
+            self._say(now, Declined(offer_id))
 
     def _held_of(self, epoch: Epoch) -> int:
         return sum(1 for held in self.held if held.grant.epoch == epoch)
@@ -276,6 +353,10 @@ class Desk:
                 self._say(now, Finished(held.grant.offer_id))
         self.held = deque(held for held in self.held if held.grant.use == 0)
 
+    def _has_news(self, now: Instant) -> None:
+        if self._unsaid_since is None:
+            self._unsaid_since = now
+
     def _say(self, now: Instant, event: DeskEvent) -> None:
         """Queue news; of one offer only the last counts, for a finish implies an acceptance."""
         self._unsaid[event.offer_id] = event
@@ -292,3 +373,14 @@ class Desk:
             return 0.0
         quiet = since(self._last_arrival, now) / self.terms.rate_window_us
         return self._rate_per_s * float(2.0 ** (-quiet))
+
+
+def _liking(
+    held: Held, turn: TurnId | None, prefer: NodeId | None, prefix: str
+) -> tuple[bool, bool, bool]:
+    """Return what speaks for an offer: meant for the turn, on the node, has the prefix."""
+    return (
+        turn is not None and held.meant_for == turn,
+        prefer is not None and held.grant.node == prefer,
+        bool(prefix) and prefix in held.cached,
+    )

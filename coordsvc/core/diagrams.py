@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from coordsvc.core.dialogue import MOVES
-from coordsvc.core.offers import TRANSITIONS
+from coordsvc.core.offers import FIRST, TRANSITIONS
 
 DOT = "[*]"
 """Mermaid's sign for where a life begins, and for where it ends."""
@@ -12,7 +12,7 @@ DOT = "[*]"
 def offer_states() -> str:
     """Return the life of an offer, in the order of its states; ends lead to the dot."""
     order = list(TRANSITIONS)
-    moves = [(DOT, order[0].name)]
+    moves = [(DOT, state.name) for state in FIRST]
     for state, onward in TRANSITIONS.items():
         moves += [(state.name, follow.name) for follow in sorted(onward, key=order.index)]
         moves += [] if onward else [(state.name, DOT)]

@@ -127,6 +127,16 @@ class PhaseWork:
     """The longest prefix of the conversation that this turn has left in any node's cache."""
     near: NodeId | None = None
     """The node whose cache that is: an offer there is taken first, if one is in hand."""
+    prefix_key: str = ""
+    """Names the conversation, among the prefixes that nodes have cached."""
+    turn_us: Micros = Micros(0)
+    """How long ago the turn arrived."""
+    attained_us: Micros = Micros(0)
+    """Engine time that the turn has had so far."""
+    cost_us: Micros = Micros(0)
+    """Engine time that the phase is expected to take; 0 where nobody knows yet."""
+    rest_us: Micros = Micros(0)
+    """Engine time that the turn is still expected to take, this phase included."""
 
 
 @dataclass(slots=True)

@@ -1,7 +1,9 @@
 """What an engine is asked for, and what it answers: the words shared by agents and engines."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from hashlib import blake2b
 from typing import Literal
 
 from coordsvc.core.units import Micros
@@ -45,6 +47,18 @@ class GenerationRequest:
     """The longest prefix of this prompt known to be cached on any node, in tokens."""
     headroom_tokens: int = 0
     """Tokens beyond this request that the turn will need; refused now rather than half way."""
+    prefix_key: str = ""
+    """Names the conversation that the prompt begins with, wherever it is cached."""
+
+
+def prefix_key(conversation: Sequence[Message]) -> str:
+    """Return a name for what all turns of a conversation begin with: up to its first question."""
+    digest = blake2b(digest_size=8)
+    for message in conversation:
+        digest.update(f"{message.speaker}\0{message.text}\0".encode())
+        if message.speaker == "user":
+            break
+    return digest.hexdigest()
 
 
 def going_on(request: GenerationRequest, prefix_tokens: int) -> GenerationRequest:

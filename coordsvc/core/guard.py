@@ -23,6 +23,8 @@ class Refusal(StrEnum):
     REPEATED = "repeated"
     NO_ROOM = "no_room"
     """A broken reservation."""
+    PREEMPTED = "preempted"
+    """It ran, and was ended for somebody who is entitled to its bundle."""
 
 
 @dataclass(slots=True)

@@ -57,6 +57,30 @@ class Resources:
             and self.bandwidth_mbps >= other.bandwidth_mbps
         )
 
+    def lack(self, held: "Resources") -> "Resources":
+        """Return what `held` is short of these amounts; nothing where it has more."""
+        return Resources(
+            max(0, self.gpu_milli - held.gpu_milli),
+            max(0, self.cpu_milli - held.cpu_milli),
+            max(0, self.bandwidth_mbps - held.bandwidth_mbps),
+        )
+
+    def at_most(self, other: "Resources") -> "Resources":
+        """Return the smaller of each amount."""
+        return Resources(
+            min(self.gpu_milli, other.gpu_milli),
+            min(self.cpu_milli, other.cpu_milli),
+            min(self.bandwidth_mbps, other.bandwidth_mbps),
+        )
+
+    def at_least(self, other: "Resources") -> "Resources":
+        """Return the larger of each amount."""
+        return Resources(
+            max(self.gpu_milli, other.gpu_milli),
+            max(self.cpu_milli, other.cpu_milli),
+            max(self.bandwidth_mbps, other.bandwidth_mbps),
+        )
+
     def times_held(self, bundle: "Resources") -> int:
         """Return how many whole `bundle`s fit in here; a bundle of nothing is refused."""
         counts = [

@@ -10,7 +10,13 @@ Instant = NewType("Instant", int)
 """A point on whichever clock the caller keeps, in microseconds since its zero."""
 
 AgentId = NewType("AgentId", str)
-"""A role of the dialogue: planner, responder, checker."""
+"""A role of the dialogue: planner, responder, checker; of one tenant: acme/planner."""
+
+RoleId = NewType("RoleId", str)
+"""Who shares the pool: an agent, or a tenant that agents belong to."""
+
+GangId = NewType("GangId", str)
+"""Bundles that must be held at the same time, or not at all."""
 
 DeskId = NewType("DeskId", str)
 """One replica of an agent's deployment, as the holder of offers."""

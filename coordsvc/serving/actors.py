@@ -14,7 +14,7 @@ from ray.actor import ActorHandle
 from ray.experimental.internal_kv import _internal_kv_get, _internal_kv_put
 
 from coordsvc.clock import MonotonicClock
-from coordsvc.core.allocator import Terms
+from coordsvc.core.terms import Terms
 from coordsvc.core.units import Epoch
 from coordsvc.serving.allocator_actor import AllocatorActor
 from coordsvc.serving.engine_link import ServeEngineLink
@@ -22,6 +22,7 @@ from coordsvc.serving.instruments import Instruments
 from coordsvc.serving.instruments_line import InstrumentsLine
 from coordsvc.serving.pool import EngineLink, NodeCard
 from coordsvc.serving.ray_pool import NAMESPACE, allocator_name, find, instruments_name
+from coordsvc.telemetry.decision_log import DecisionLog, DecisionLogTerms
 
 CALLS_AT_ONCE = 10_000
 """Two long calls for each desk, and one for each engine, stay open at the allocator."""
@@ -38,6 +39,7 @@ class AppActors:
     engine: str
     """The engine deployment's name."""
     terms: Terms
+    decision_log: DecisionLogTerms | None
     metrics_host: str
     metrics_port: int
 
@@ -49,7 +51,12 @@ class AllocatorInRay(AllocatorActor):
         self._engine: Any = serve.get_deployment_handle(wanted.engine, app_name=wanted.app)
         line = InstrumentsLine(instruments_name(wanted.app))
         super().__init__(
-            claim_epoch(wanted.app), wanted.terms, MonotonicClock(), self.link_to, line.snapshot
+            claim_epoch(wanted.app),
+            wanted.terms,
+            MonotonicClock(),
+            self.link_to,
+            line.snapshot,
+            DecisionLog(wanted.decision_log) if wanted.decision_log else None,
         )
         self.start()
 
@@ -78,7 +85,8 @@ def start_actors(wanted: AppActors, allocator: type[AllocatorInRay] = AllocatorI
         args=(wanted.metrics_host, wanted.metrics_port),
         at_once=100,
     )
-    _start(allocator, allocator_name(wanted.app), args=(wanted,), at_once=CALLS_AT_ONCE)
+    actor = _start(allocator, allocator_name(wanted.app), args=(wanted,), at_once=CALLS_AT_ONCE)
+    actor.settle.remote(wanted.terms)  # it may be there since an earlier deployment
 
 
 def stop_actors(app: str) -> None:

@@ -5,40 +5,62 @@ starts it again, it claims the next epoch, and learns from engines and desks wha
 """
 
 import asyncio
+import logging
 import os
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import replace
 from typing import Any
 
-from coordsvc.core.allocator import Allocator, Terms
-from coordsvc.core.errors import NodeGone
+from coordsvc.core.allocator import Allocator
+from coordsvc.core.codec import to_plain
+from coordsvc.core.errors import BadRequest, NodeGone
+from coordsvc.core.exchange import DeskReply, DeskReport
+from coordsvc.core.explain import Explanation, explain
 from coordsvc.core.messages import (
+    AskBack,
     DeskJoined,
     DeskLost,
-    DeskReply,
-    DeskReport,
+    Drained,
     Effect,
     Event,
     Freed,
+    GangRefused,
     Granted,
+    NodeDraining,
     NodeJoined,
     NodeLost,
+    NodeReopened,
+    Preempt,
     Reconciled,
     Refused,
     SendOffer,
+    TermsChanged,
     Ticked,
     Void,
     Voided,
     Withdraw,
 )
-from coordsvc.core.offers import Offer, Ticket
+from coordsvc.core.offers import Offer
 from coordsvc.core.resources import NAMES
-from coordsvc.core.units import SECOND, DeskId, Epoch, Instant, NodeId, OfferId, since
+from coordsvc.core.shares import as_fraction, dominant_share
+from coordsvc.core.terms import Terms
+from coordsvc.core.units import (
+    SECOND,
+    DeskId,
+    Epoch,
+    NodeId,
+    seconds,
+    since,
+)
 from coordsvc.ports import Clock
+from coordsvc.serving.desk_line import DeskLine
 from coordsvc.serving.pool import EngineLink, NodeCard, Watched
+from coordsvc.telemetry.decision_log import DecisionLog
 from coordsvc.telemetry.metrics import PoolSnapshot
+
+log = logging.getLogger(__name__)
 
 WATCH_S = 1.0
 """How long an engine may keep a watch call: the rhythm of its word, and of reconciliation."""
@@ -46,22 +68,6 @@ TICK_S = 0.5
 """How often time alone is told to the core: expiries, and desks that have gone silent."""
 DESK_SILENT_S = 8
 """A desk listens every 2 s; one unheard for so long is gone."""
-
-
-@dataclass(slots=True)
-class DeskLine:
-    """What is to be told to one desk, and when it was last heard."""
-
-    heard: Instant
-    offers: list[Ticket] = field(default_factory=list)
-    withdrawn: list[OfferId] = field(default_factory=list)
-    news: asyncio.Event = field(default_factory=asyncio.Event)
-
-    async def something(self) -> None:
-        """Return once there is something to tell; what another call has told already is not."""
-        while not (self.offers or self.withdrawn):
-            self.news.clear()
-            await self.news.wait()
 
 
 class AllocatorActor:
@@ -74,8 +80,11 @@ class AllocatorActor:
         clock: Clock,
         link: Callable[[NodeCard], EngineLink],
         publish: Callable[[PoolSnapshot], None],
+        decisions: DecisionLog | None = None,
     ) -> None:
         self._core = Allocator(epoch=epoch, terms=terms)
+        self._deployed = terms
+        self._decisions = decisions
         self._clock = clock
         self._link = link
         self._publish = publish
@@ -86,11 +95,18 @@ class AllocatorActor:
         self._ended: Counter[tuple[str, str]] = Counter()
         self._broken: dict[NodeId, int] = {}
         self._refused = 0
+        self._preempted = 0
         self._superseded = False
 
     def start(self) -> None:
         """Begin to keep time; the running loop is the allocator's from now on."""
         self._spawn(self._keep_time())
+        if self._decisions is not None:
+            try:
+                self._decisions.begin(self._core)
+            except OSError:
+                log.exception("no decision log is kept: its folder cannot be written")
+                self._decisions = None
 
     async def join(self, card: NodeCard) -> None:
         """Fence the engine and take it into the pool, unless that is under way already."""
@@ -100,22 +116,24 @@ class AllocatorActor:
 
     async def exchange(self, report: DeskReport, wait_s: float) -> DeskReply:
         """Apply what happened at a desk; answer with what is new, after `wait_s` at the latest."""
-        line = self._line(report)
+        line = self._lines.get(report.desk)
+        if line is None:
+            line = self._lines[report.desk] = DeskLine(self._clock.now())
+            refusal = self._tell(
+                DeskJoined(report.desk, report.agent, report.bundle, report.least, report.where)
+            )
+            if refusal is not None:
+                del self._lines[report.desk]
+                return DeskReply(epoch=self._core.epoch, refused=refusal.why)
+        line.heard = self._clock.now()
         for event in report.told():
             self._tell(event)
         if wait_s > 0:
             with suppress(TimeoutError):
                 async with asyncio.timeout(wait_s):
                     await line.something()
-        reply = DeskReply(
-            epoch=self._core.epoch,
-            offers=tuple(line.offers),
-            withdrawn=tuple(line.withdrawn),
-        )
-        line.offers.clear()
-        line.withdrawn.clear()
         line.heard = self._clock.now()
-        return reply
+        return line.told(self._core.epoch)
 
     async def status(self) -> dict[str, Any]:
         """Return what the pool looks like now, for people and tests."""
@@ -125,7 +143,7 @@ class AllocatorActor:
             "run": self._core.epoch.run,
             "pid": os.getpid(),
             "nodes": {
-                node: {"capacity": str(capacity), "free": str(ledger.free[node])}
+                node: {"capacity": str(capacity), "free": str(ledger.free(node))}
                 for node, capacity in sorted(ledger.capacity.items())
             },
             "desks": {
@@ -140,44 +158,103 @@ class AllocatorActor:
             "offers_open": len(ledger.offers),
             "offers_by_state": Counter(one.state.name.lower() for one in ledger.offers.values()),
             "offers_ended": {f"{agent}.{state}": n for (agent, state), n in self._ended.items()},
+            "policy": self._core.terms.policy.name,
+            "draining": sorted(self._core.books.recall.draining),
             "refused_events": self._refused,
+            "preempted": self._preempted,
+            "limits_met": dict(self._core.limits_met),
             "broken_reservations": sum(self._broken.values()),
         }
 
-    async def configure(self, terms: Terms) -> None:
-        """Take new terms; they hold for offers made from now on."""
-        self._core.terms = terms
+    async def settle(self, terms: Terms) -> None:
+        """Take the terms that a deployment was made with, if they are other ones than the last.
 
-    def _line(self, report: DeskReport) -> DeskLine:
-        if (line := self._lines.get(report.desk)) is None:
-            line = self._lines[report.desk] = DeskLine(self._clock.now())
-            self._tell(DeskJoined(report.desk, report.agent, report.bundle))
-        line.heard = self._clock.now()
-        return line
+        Every engine replica says them when it starts; a policy chosen since then stays.
+        """
+        if terms != self._deployed:
+            self._deployed = terms
+            await self.configure(terms)
 
-    def _tell(self, event: Event) -> None:
-        for effect in self._core.handle(self._clock.now(), event):
+    async def explain(self, **asked: Any) -> tuple[dict[str, Any] | None, str | None]:
+        """Return why an agent, a desk or a turn waits, as plain data; or why nobody can say."""
+        try:
+            told = explain(self._core, self._clock.now(), **asked)
+        except BadRequest as error:
+            return None, str(error)
+        return to_plain(told, Explanation), None
+
+    async def configure(self, terms: Terms) -> str | None:
+        """Offer on other terms from now on; return why not, if they cannot be."""
+        refusal = self._tell(TermsChanged(terms))
+        return refusal.why if refusal else None
+
+    async def choose_policy(self, name: str) -> str | None:
+        """Serve by another policy from now on; return why not, if there is no such one.
+
+        What it takes beside its name is what the deployment said.
+        """
+        policy = replace(self._core.terms.policy, name=name)
+        return await self.configure(replace(self._core.terms, policy=policy))
+
+    async def drain(self, node: NodeId, within_s: float, *, preempt: bool) -> str | None:
+        """Empty a node: nothing more is offered there; return why not, if it cannot be spared.
+
+        With `preempt`, phases that still run there after `within_s` go on elsewhere.
+        """
+        refusal = self._tell(NodeDraining(node, seconds(within_s), preempt))
+        return refusal.why if refusal else None
+
+    async def reopen(self, node: NodeId) -> str | None:
+        """Offer a draining node again; return why not, if it does not drain."""
+        refusal = self._tell(NodeReopened(node))
+        return refusal.why if refusal else None
+
+    def _tell(self, event: Event) -> Refused | None:
+        """Apply an event, and have its effects carried out; return its refusal, if it was."""
+        refusal: Refused | None = None
+        now = self._clock.now()
+        effects = self._core.handle(now, event)
+        if self._decisions is not None:
+            self._decisions.hand(self._core, now, event, effects)
+        for effect in effects:
+            if isinstance(effect, Refused):
+                refusal = effect
             self._carry_out(effect)
+        return refusal
 
     def _carry_out(self, effect: Effect) -> None:
         match effect:
             case SendOffer(offer, ticket):
-                if (line := self._lines.get(offer.desk)) is not None:
-                    line.offers.append(ticket)
-                    line.news.set()
+                self._line(offer.desk).offer(ticket)
             case Withdraw(offer):
-                if (line := self._lines.get(offer.desk)) is not None:
-                    line.offers = [t for t in line.offers if t.offer_id != offer.offer_id]
-                    line.withdrawn.append(offer.offer_id)
-                    line.news.set()
+                self._line(offer.desk).withdraw(offer.offer_id)
+            case AskBack(offer, within):
+                self._line(offer.desk).ask_back(offer.offer_id, within)
+            case GangRefused(gang, desk, why):
+                self._line(desk).refuse_gang(gang, why)
             case Void(offer):
                 self._spawn(self._void(offer))
             case Freed(offer):
                 self._ended[offer.agent, offer.state.name.lower()] += 1
+            case Preempt(offer):
+                self._preempted += 1
+                self._spawn(self._preempt(offer))
+            case Drained(node):
+                log.info("node %s is drained", node)
             case Refused():
                 self._refused += 1
             case Granted():
                 pass
+
+    def _line(self, desk: DeskId) -> DeskLine:
+        """Return a desk's line; of one that is gone, a line that leads nowhere."""
+        return self._lines.get(desk) or DeskLine(self._clock.now())
+
+    async def _preempt(self, offer: Offer) -> None:
+        """Have the engine end it; that it has ended comes with the engine's word."""
+        if (link := self._links.get(offer.node)) is not None:
+            with suppress(NodeGone):
+                await link.preempt(offer.offer_id)
 
     async def _void(self, offer: Offer) -> None:
         """Ask the engine; should it be dying, its link will say so and that frees the offer."""
@@ -198,7 +275,9 @@ class AllocatorActor:
             if running is None:
                 self._superseded = True
                 return
-            self._tell(NodeJoined(card.node, card.capacity, card.attributes, running))
+            self._tell(
+                NodeJoined(card.node, card.capacity, card.attributes, running, card.reserved)
+            )
             joined = True
             while not self._superseded:
                 self._watched(card.node, await link.watch(self._core.epoch, WATCH_S))
@@ -215,7 +294,7 @@ class AllocatorActor:
             self._superseded = True
             return
         self._broken[node] = word.broken_reservations
-        self._tell(Reconciled(node, word.running, word.finished))
+        self._tell(Reconciled(node, word.running, word.finished, word.cached))
 
     async def _keep_time(self) -> None:
         while True:
@@ -253,6 +332,17 @@ class AllocatorActor:
             refused_events=self._refused,
             broken_reservations=sum(self._broken.values()),
             waiting=dict(waiting),
+            policy=self._core.terms.policy.name,
+            utility={str(agent): u for agent, u in self._core.utilities().items()},
+            share={
+                str(agent): as_fraction(dominant_share(ledger.held_by(agent), ledger.total))
+                for agent in agents
+            },
+            preempted=self._preempted,
+            gangs_waiting=len(self._core.books.gangs.waiting),
+            limits_met=dict(self._core.limits_met),
+            log_lines=self._decisions.lines_written if self._decisions else 0,
+            log_lost=self._decisions.events_lost if self._decisions else 0,
         )
 
     def _spawn(self, work: Any) -> None:

@@ -20,7 +20,7 @@ from coordsvc.agents.worker import Worker
 from coordsvc.clock import MonotonicClock
 from coordsvc.core.desk import Desk
 from coordsvc.core.dialogue import Phase
-from coordsvc.core.units import AgentId, DeskId, NodeId
+from coordsvc.core.units import AgentId, DeskId, NodeId, RoleId
 from coordsvc.ports import Engine, Engines, OfferDesk, Turns
 from coordsvc.serving.actors import AllocatorInRay, AppActors, start_actors
 from coordsvc.serving.agent_calls import ServeAgents
@@ -62,6 +62,10 @@ class EngineDeployment(EngineReplica):
             settings.node.capacity.resources(),
             settings.node.attributes,
             RayPool(context.app_name),
+            reserved={
+                RoleId(agent): bundle.resources()
+                for agent, bundle in settings.node.reserved.items()
+            },
             guarded=self.guarded,
         )
         start_actors(
@@ -69,6 +73,7 @@ class EngineDeployment(EngineReplica):
                 app=context.app_name,
                 engine=context.deployment,
                 terms=settings.terms(),
+                decision_log=settings.decision_log.terms() if settings.decision_log else None,
                 metrics_host=settings.metrics.host,
                 metrics_port=settings.metrics.port,
             ),
@@ -130,7 +135,8 @@ class AgentDeployment(AgentReplica):
             agent=agent,
             bundle=own.demand.resources(),
             terms=settings.offers.desk_terms(),
-            requires=own.requires,
+            where=own.where(),
+            least=own.least.resources() if own.least else None,
         )
         linked = LinkedDesk(desk, RayPool(context.app_name), MonotonicClock())
         linked.start()

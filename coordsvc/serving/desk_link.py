@@ -9,13 +9,16 @@ itself, and another is made beside it.
 import asyncio
 from collections import deque
 from dataclasses import dataclass
+from itertools import islice
 
 from coordsvc.core.desk import Desk
-from coordsvc.core.errors import DeadlinePassed
+from coordsvc.core.errors import BadRequest, DeadlinePassed, Overloaded
 from coordsvc.core.guard import Refusal
+from coordsvc.core.messages import Member
 from coordsvc.core.offers import Grant
 from coordsvc.core.resources import Resources
-from coordsvc.core.units import SECOND, Micros, NodeId
+from coordsvc.core.units import SECOND, GangId, Instant, Micros, NodeId, after, since
+from coordsvc.core.waits import Wait
 from coordsvc.ports import Clock
 from coordsvc.serving.pool import AllocatorSilent, Pool
 
@@ -32,8 +35,10 @@ class Waiter:
     """A phase that waits for an offer."""
 
     used: Resources
-    prefer: NodeId | None
+    wait: Wait
     granted: asyncio.Future[Grant]
+    local_until: Instant
+    """Until then it passes over offers where its conversation is not cached."""
 
 
 class LinkedDesk:
@@ -44,6 +49,7 @@ class LinkedDesk:
         self._pool = pool
         self._clock = clock
         self._waiters: deque[Waiter] = deque()
+        self._gang_waiters: dict[GangId, asyncio.Future[tuple[Grant, ...]]] = {}
         self._timer: asyncio.Handle | None = None
         self._rings_at = 0.0
         """When the timer goes off, on the loop's clock: uvloop's handles do not always tell."""
@@ -66,20 +72,30 @@ class LinkedDesk:
         if self._timer is not None:
             self._timer.cancel()
 
-    async def take(self, used: Resources, *, prefer: NodeId | None, left_us: Micros) -> Grant:
-        """Return a grant as soon as there is one; raise `DeadlinePassed` after `left_us`."""
+    async def take(self, used: Resources, wait: Wait) -> Grant:
+        """Return a grant as soon as there is one; raise `DeadlinePassed` at the wait's deadline."""
         now = self._clock.now()
-        self._desk.arrived(now)
-        if not self._waiters and (grant := self._desk.take(now, used, prefer)) is not None:
+        desk = self._desk
+        if not desk.bundle.covers(used):
+            raise BadRequest(f"a phase needs {used}; the largest that it is offered: {desk.bundle}")
+        desk.arrived(now)
+        near = desk.has_near(wait.near, wait.prefix) or not desk.held
+        if near and not self._waiters and (grant := self._take(now, used, wait)) is not None:
             self._arm()
             return grant
-        waiter = Waiter(used, prefer, asyncio.get_running_loop().create_future())
+        loop = asyncio.get_running_loop()
+        patience_us = Micros(0) if near else desk.terms.locality_wait_us
+        waiter = Waiter(used, wait, loop.create_future(), after(now, patience_us))
         self._waiters.append(waiter)
-        self._desk.waiting = len(self._waiters)
+        self._waiting_changed()
+        if patience_us:
+            loop.call_later(patience_us / SECOND, self._serve)
+        else:
+            self._serve()
         self._arm()
         taken = False
         try:
-            async with asyncio.timeout(left_us / SECOND):
+            async with asyncio.timeout(since(now, wait.deadline) / SECOND):
                 grant = await waiter.granted
             taken = True
         except TimeoutError:
@@ -89,9 +105,32 @@ class LinkedDesk:
                 self._gave_up(waiter)
         return grant
 
-    def finished(self, grant: Grant) -> None:
+    async def take_gang(
+        self, gang: GangId, members: tuple[Member, ...], deadline: Instant
+    ) -> tuple[Grant, ...]:
+        """Return grants for all of a gang, once all are there.
+
+        Raises `DeadlinePassed`; `Overloaded`, with the allocator's reason, if it cannot be.
+        """
+        now = self._clock.now()
+        self._desk.ask_gang(now, gang, members)
+        waiter: asyncio.Future[tuple[Grant, ...]] = asyncio.get_running_loop().create_future()
+        self._gang_waiters[gang] = waiter
+        self._arm()
+        try:
+            async with asyncio.timeout(since(now, deadline) / SECOND):
+                return await waiter
+        except TimeoutError:
+            raise DeadlinePassed(f"gang {gang} was not complete in time") from None
+        finally:
+            del self._gang_waiters[gang]
+            if not waiter.done() or waiter.cancelled() or waiter.exception() is not None:
+                self._desk.give_up_gang(self._clock.now(), gang)
+            self._arm()
+
+    def finished(self, grant: Grant, compute_us: Micros = Micros(0), *, late: bool = False) -> None:
         """Pass on the engine's word that nothing runs under the grant any more."""
-        self._desk.finished(self._clock.now(), grant)
+        self._desk.finished(self._clock.now(), grant, compute_us, late=late)
         self._serve()
         self._arm()
 
@@ -112,23 +151,54 @@ class LinkedDesk:
         """Strike out a waiter that went away; what was given to it too late is given back."""
         if waiter in self._waiters:
             self._waiters.remove(waiter)
+            self._waiting_changed()
             self._serve()  # what was too little for this one may do for the next
         elif waiter.granted.done() and not waiter.granted.cancelled():
             self.finished(waiter.granted.result())
 
     def _serve(self) -> None:
-        """Give what is in hand to those who wait, in the order they came."""
-        while self._waiters:
-            first = self._waiters[0]
-            if first.granted.done():
-                self._waiters.popleft()
-                continue
-            grant = self._desk.take(self._clock.now(), first.used, first.prefer)
-            if grant is None:
+        """Give what is in hand to those who wait: whom it was meant for, then who came first."""
+        now = self._clock.now()
+        if self._waiters and (meant := self._desk.meant_in_hand()):
+            for waiter in [w for w in self._waiters if w.wait.turn in meant]:
+                self._give(now, waiter)
+        for waiter in tuple(self._waiters):
+            wait = waiter.wait
+            local = now >= waiter.local_until or self._desk.has_near(wait.near, wait.prefix)
+            if local and not self._give(now, waiter):
                 break
-            self._waiters.popleft()
-            first.granted.set_result(grant)
+        self._waiting_changed()
+        for gang in self._desk.gangs.ready():
+            self._give_gang(now, gang)
+        for gang, why in tuple(self._desk.gangs.refused.items()):
+            if (hears := self._gang_waiters.get(gang)) is not None and not hears.done():
+                hears.set_exception(Overloaded(why))
+
+    def _give(self, now: Instant, waiter: Waiter) -> bool:
+        """Give a waiter an offer; return False when there is none for it."""
+        if not waiter.granted.done():
+            grant = self._take(now, waiter.used, waiter.wait)
+            if grant is None:
+                return False
+            waiter.granted.set_result(grant)
+        self._waiters.remove(waiter)
+        return True
+
+    def _give_gang(self, now: Instant, gang: GangId) -> None:
+        hears = self._gang_waiters.get(gang)
+        if hears is None or hears.done():
+            self._desk.give_up_gang(now, gang)
+        elif (grants := self._desk.take_gang(now, gang)) is not None:
+            hears.set_result(grants)
+
+    def _take(self, now: Instant, used: Resources, wait: Wait) -> Grant | None:
+        return self._desk.take(now, used, wait.near, turn=wait.turn, prefix=wait.prefix)
+
+    def _waiting_changed(self) -> None:
         self._desk.waiting = len(self._waiters)
+        self._desk.waits = [
+            waiter.wait for waiter in islice(self._waiters, self._desk.terms.waits_told_max)
+        ]
 
     def _arm(self) -> None:
         """See to it that the next report leaves when it is due."""

@@ -22,6 +22,7 @@ class ServeEngineLink:
         self._node = node
         self._fence = quick(engine, "fence")
         self._void = quick(engine, "void")
+        self._preempt = quick(engine, "preempt")
         self._watch = quick(engine, "watch")
 
     async def fence(self, epoch: Epoch, above: OfferId) -> tuple[Grant, ...] | None:
@@ -33,6 +34,10 @@ class ServeEngineLink:
         """Have the offer never started; return whether it runs already."""
         answer: dict[OfferId, bool] = await self._ask(self._void, (offer_id,))
         return answer[offer_id]
+
+    async def preempt(self, offer_id: OfferId) -> None:
+        """Have what runs under the grant ended now; its phase goes on elsewhere."""
+        await self._ask(self._preempt, offer_id)
 
     async def watch(self, epoch: Epoch, wait_s: float) -> Watched:
         """Return the engine's word after `wait_s`; raise `NodeGone` as soon as it dies."""

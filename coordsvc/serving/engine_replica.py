@@ -6,6 +6,7 @@ and, by breaking, the news of its death. As long as nobody watches, the replica 
 """
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import aclosing, contextmanager, suppress
 from typing import Any
@@ -15,12 +16,42 @@ from coordsvc.core.generation import Chunk, EngineInfo, GenerationRequest
 from coordsvc.core.guard import Guard, Refusal
 from coordsvc.core.offers import Grant
 from coordsvc.core.resources import Resources
-from coordsvc.core.units import Epoch, NodeId, OfferId
+from coordsvc.core.units import Epoch, NodeId, OfferId, RoleId
 from coordsvc.ports import Engine
 from coordsvc.serving.pool import Failure, NodeCard, Pool, Watched
 
+CACHED_MAX = 64
+"""Conversations named to the allocator; each offer carries their names."""
 REJOIN_S = 0.25
 """How often an unwatched replica asks to be joined."""
+
+
+class CachedPrefixes:
+    """Names of the conversations last computed here, the latest last; the engine has them still.
+
+    Roughly: an engine forgets by tokens, and does not say which.
+    """
+
+    def __init__(self) -> None:
+        self._names: OrderedDict[str, None] = OrderedDict()
+        self._changed = False
+
+    def used(self, name: str) -> None:
+        """Take note of a conversation whose prefix was just computed, or found."""
+        if not name:
+            return
+        self._changed = self._changed or name not in self._names
+        self._names[name] = None
+        self._names.move_to_end(name)
+        if len(self._names) > CACHED_MAX:
+            self._names.popitem(last=False)
+
+    def news(self) -> frozenset[str] | None:
+        """Return all names if one has been added since the last time, else None."""
+        if not self._changed:
+            return None
+        self._changed = False
+        return frozenset(self._names)
 
 
 class EngineReplica:
@@ -34,6 +65,7 @@ class EngineReplica:
         attributes: Mapping[str, str],
         pool: Pool,
         *,
+        reserved: Mapping[RoleId, Resources] | None = None,
         guarded: bool = True,
     ) -> None:
         self._engine = engine
@@ -42,6 +74,11 @@ class EngineReplica:
         self._pool = pool
         self._guard = Guard(capacity)
         self._guarded = guarded
+        self._reserved = dict(reserved or {})
+        self._cached = CachedPrefixes()
+        self._tasks: dict[OfferId, asyncio.Task[Any]] = {}
+        """What runs under each grant, to be ended if the allocator preempts it."""
+        self._preempted: set[OfferId] = set()
         self._watchers = 0
         self._fenced = asyncio.Event()
         self._joining: asyncio.Task[None] | None = None
@@ -94,6 +131,13 @@ class EngineReplica:
         del node
         return {offer_id: self._guard.void(offer_id) for offer_id in offer_ids}
 
+    async def preempt(self, offer_id: OfferId, *, node: str | None = None) -> None:
+        """End what runs under a grant; whoever waits for it hears `Refusal.PREEMPTED`."""
+        del node
+        if (task := self._tasks.get(offer_id)) is not None:
+            self._preempted.add(offer_id)
+            task.cancel()
+
     async def watch(self, epoch: Epoch, wait_s: float, *, node: str | None = None) -> Watched:
         """Return what runs and what has ended, after `wait_s`; by breaking, tell of our death."""
         del node
@@ -109,6 +153,7 @@ class EngineReplica:
             running=running,
             finished=self._guard.take_finished(),
             broken_reservations=self._guard.journal.broken_reservations,
+            cached=self._cached.news(),
         )
 
     async def journal(self, *, node: str | None = None) -> dict[str, Any]:
@@ -142,15 +187,29 @@ class EngineReplica:
             yield refusal
             return
         with self._running(grant) as ended:
+            task = asyncio.current_task()
+            assert task is not None, "calls are answered by tasks"
+            if self._guarded:
+                self._tasks[grant.offer_id] = task
             try:
                 async with aclosing(self._engine.generate(request)) as chunks:
                     async for chunk in chunks:
                         if chunk.report is not None:
                             ended()  # before anybody hears of it, and uses the grant again
                         yield chunk
+                self._cached.used(request.prefix_key)
             except CoordinationError as error:
                 ended()
                 yield Failure(error)
+            except asyncio.CancelledError:
+                if grant.offer_id not in self._preempted:
+                    raise  # the caller went away
+                task.uncancel()
+                ended()
+                yield Refusal.PREEMPTED
+            finally:
+                self._tasks.pop(grant.offer_id, None)
+                self._preempted.discard(grant.offer_id)
 
     @contextmanager
     def _running(self, grant: Grant) -> Iterator[Callable[[], None]]:
@@ -173,6 +232,7 @@ class EngineReplica:
             node=self._node,
             capacity=self._guard.capacity,
             attributes={"model": info.model, "engine": info.kind, **self._attributes},
+            reserved=self._reserved,
         )
         while True:
             if not self._watchers:

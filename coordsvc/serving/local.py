@@ -59,6 +59,7 @@ class Running:
     url: str
     direct_url: str
     metrics_url: str
+    ray_address: str
 
 
 class LocalService:
@@ -127,6 +128,7 @@ class LocalService:
             url=f"http://{host}:{self._http_port}{prefix}",
             direct_url=f"http://{host}:{_direct_port(name)}{prefix}",
             metrics_url=f"http://{host}:{_metrics_port(name)}/metrics",
+            ray_address=str(ray.get_runtime_context().gcs_address),
         )
 
     def _with_ports(self, config: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from coordsvc.core.errors import CoordinationError
-from coordsvc.core.messages import DeskReply, DeskReport
+from coordsvc.core.exchange import DeskReply, DeskReport
 from coordsvc.core.offers import Grant
 from coordsvc.core.resources import Resources
-from coordsvc.core.units import Epoch, NodeId, OfferId
+from coordsvc.core.units import Epoch, NodeId, OfferId, RoleId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,6 +18,8 @@ class NodeCard:
     node: NodeId
     capacity: Resources
     attributes: Mapping[str, str] = field(default_factory=dict)
+    reserved: Mapping[RoleId, Resources] = field(default_factory=dict)
+    """What of the capacity only these agents are offered."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +29,8 @@ class Watched:
     running: frozenset[OfferId] = frozenset()
     finished: tuple[OfferId, ...] = ()
     broken_reservations: int = 0
+    cached: frozenset[str] | None = None
+    """Names of the conversations cached there; None when they are what they were."""
     superseded: bool = False
     """A later epoch has fenced this engine: the watcher must stop."""
 
@@ -70,6 +74,10 @@ class EngineLink(Protocol):
 
     async def void(self, offer_id: OfferId) -> bool:
         """Have the offer never started; return whether it runs already."""
+        ...
+
+    async def preempt(self, offer_id: OfferId) -> None:
+        """Have what runs under the grant ended now; its phase goes on elsewhere."""
         ...
 
     async def watch(self, epoch: Epoch, wait_s: float) -> Watched:

@@ -11,7 +11,7 @@ import ray
 from ray.actor import ActorHandle
 from ray.exceptions import RayActorError, RayTaskError
 
-from coordsvc.core.messages import DeskReply, DeskReport
+from coordsvc.core.exchange import DeskReply, DeskReport
 from coordsvc.serving.pool import AllocatorSilent, NodeCard
 
 NAMESPACE = "coordsvc"

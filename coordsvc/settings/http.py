@@ -2,9 +2,10 @@
 
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from coordsvc.core.dialogue import ReplyMode
+from coordsvc.settings.node import Node
 
 DAY_S = 86_400
 """Nothing here is waited for longer; and no timer overflows."""
@@ -12,10 +13,8 @@ MESSAGES_CEILING = 1024
 """Parsing stops here, whatever `messages_max` says: one MiB could hold 36,000 empty messages."""
 
 
-class HttpSettings(BaseModel):
+class HttpSettings(Node):
     """What the door lets in, and what it assumes when a request does not say."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     body_bytes_max: int = Field(default=1 << 20, ge=1024, le=64 << 20)
     """Bytes. 1 MiB is some 250,000 tokens: more than any model served here can read."""

@@ -1,25 +1,22 @@
 """The tree of settings. Under each field: its unit, and the reason for its default."""
 
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from coordsvc.core.allocator import Terms
-from coordsvc.core.desk import DeskTerms
 from coordsvc.core.dialogue import CHECKER, PLANNER, RESPONDER, Rules
+from coordsvc.core.filters import NodeFilter
 from coordsvc.core.resources import Resources, milli
-from coordsvc.core.units import AgentId, seconds
+from coordsvc.core.roles import RoleTerms
+from coordsvc.core.terms import DeskTerms, Terms
+from coordsvc.core.units import AgentId, RoleId, seconds
 from coordsvc.engines.settings import EngineSettings, OpenVinoSettings
 from coordsvc.settings.http import HttpSettings
-
-
-class Node(BaseModel):
-    """What all nodes of the tree share: frozen, and an unknown field is refused.
-
-    Strict, too: what looks like a number is none (`"8000"`), and neither is a truth (`true`).
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+from coordsvc.settings.node import Node
+from coordsvc.settings.policy import PolicySettings
+from coordsvc.telemetry.decision_log import DecisionLogTerms
 
 
 def _exact(amount: float) -> float:
@@ -28,6 +25,8 @@ def _exact(amount: float) -> float:
 
 
 Amount = Annotated[float, Field(ge=0, le=1_000_000), AfterValidator(_exact)]
+OneOf = Annotated[list[str], BeforeValidator(lambda one: [one] if isinstance(one, str) else one)]
+"""A value, or a list of values any of which will do."""
 
 
 class Bundle(Node):
@@ -54,8 +53,10 @@ class NodeSettings(Node):
 
     capacity: Bundle = Bundle(cpu=16.0, bandwidth_gbps=16.0)
     """Divided by a phase's demand it is how many phases run at once: here one per batch slot."""
-    attributes: dict[str, str] = {}
+    attributes: dict[str, str] = Field(default={})
     """Facts that agents may ask for with `requires`, beside `model` and `engine`."""
+    reserved: dict[str, Bundle] = Field(default={})
+    """What of each node's capacity only the agent of this name is offered."""
 
 
 class AgentSettings(Node):
@@ -65,10 +66,29 @@ class AgentSettings(Node):
     """What one of its phases takes of a node."""
     weight: int = Field(default=1, ge=1, le=1_000)
     """Its fair share, relative to the other agents'."""
-    requires: dict[str, str] = {}
-    """Attributes that a node must have for this agent to accept it."""
+    least: Bundle | None = None
+    """The smallest bundle that is of use; between it and `demand`, what a node has is taken. None
+    takes nothing less than `demand`."""
+    guarantee: Bundle = Bundle()
+    """What the agent gets before anybody gets more than theirs; others may borrow it."""
+    limit: Bundle | None = None
+    """What the agent may hold at most; None sets no limit."""
+    requires: dict[str, OneOf] = Field(default={})
+    """Attributes that a node must have to be offered to this agent: a value, or one of several."""
     tokens_max: int = Field(default=64, ge=1, le=4_096)
     """Tokens that a phase the user does not see may write (the responder's are the request's)."""
+
+    def where(self) -> NodeFilter:
+        """Return which nodes the agent can use."""
+        return NodeFilter.requiring({name: tuple(wanted) for name, wanted in self.requires.items()})
+
+    def role(self) -> RoleTerms:
+        """Return what the agent is entitled to."""
+        return RoleTerms(
+            weight=self.weight,
+            guarantee=self.guarantee.resources(),
+            limit=self.limit.resources() if self.limit else None,
+        )
 
 
 class AgentsSettings(Node):
@@ -94,6 +114,8 @@ class DialogueSettings(Node):
 class OffersSettings(Node):
     """The terms on which bundles are offered and held."""
 
+    policy: PolicySettings = PolicySettings()
+    """Who is served first."""
     lasts_s: float = Field(default=10.0, ge=0.5, le=300)
     """Seconds that a desk may hold an offer. Long enough that an idle desk hardly talks."""
     margin_s: float = Field(default=0.5, ge=0.05, le=30)
@@ -108,6 +130,13 @@ class OffersSettings(Node):
     """Milliseconds that news may wait for company while plenty is in hand."""
     linger_low_ms: int = Field(default=50, ge=0, le=1_000)
     """The same when less than half of the target is in hand."""
+    locality_wait_ms: int = Field(default=5, ge=0, le=1_000)
+    """Milliseconds that a phase passes over offers elsewhere for one on the node that has its
+    conversation cached; far less than to compute the prefix again."""
+    ask_back_s: float = Field(default=2.0, ge=0.1, le=600)
+    """Seconds that a borrower may go on, once a guarantee needs what it borrowed."""
+    gang_hold_ms: int = Field(default=500, ge=10, le=60_000)
+    """Milliseconds for which bundles may be set aside for a gang that is not complete."""
     silent_after_ms: int = Field(default=250, ge=20, le=10_000)
     """Milliseconds until an unanswered desk goes on alone."""
 
@@ -130,6 +159,26 @@ class OffersSettings(Node):
             linger_us=seconds(self.linger_ms / 1_000),
             linger_low_us=seconds(self.linger_low_ms / 1_000),
             silent_after_us=seconds(self.silent_after_ms / 1_000),
+            locality_wait_us=seconds(self.locality_wait_ms / 1_000),
+        )
+
+
+class DecisionLogSettings(Node):
+    """Where the allocator writes every event and effect, for `coordsvc replay` and `explain`."""
+
+    folder: str = Field(min_length=1, max_length=1_024)
+    """A directory on the head node, of this application alone; made if it is not there."""
+    file_mb_max: float = Field(default=64.0, gt=0, le=65_536)
+    """Megabytes of one file: about a hundred thousand events."""
+    files_max: int = Field(default=16, ge=2, le=10_000)
+    """Older files are removed: a gigabyte in all."""
+
+    def terms(self) -> DecisionLogTerms:
+        """Return the same for the log."""
+        return DecisionLogTerms(
+            folder=Path(self.folder),
+            file_bytes_max=round(self.file_mb_max * (1 << 20)),
+            files_max=self.files_max,
         )
 
 
@@ -155,6 +204,43 @@ class AppSettings(Node):
     offers: OffersSettings = OffersSettings()
     http: HttpSettings = HttpSettings()
     metrics: MetricsSettings = MetricsSettings()
+    decision_log: DecisionLogSettings | None = None
+    """None writes no log: at a thousand events a second it takes a few per cent of one core."""
+
+    @model_validator(mode="after")
+    def _agents_are_known(self) -> Self:
+        known = {str(agent) for agent in self.agents.by_id()}
+        named: dict[str, Iterable[str]] = {
+            "node.reserved": self.node.reserved,
+            "offers.policy.partition": self.offers.policy.partition,
+            "offers.policy.utility_weights": self.offers.policy.utility_weights,
+        }
+        for place, names in named.items():
+            for name in names:
+                if name not in known:
+                    raise ValueError(
+                        f"{place} names {name!r}, which is no agent; "
+                        f"there are {', '.join(sorted(known))}"
+                    )
+        return self
+
+    @model_validator(mode="after")
+    def _entitlements_fit(self) -> Self:
+        reserved = sum((one.resources() for one in self.node.reserved.values()), start=Resources())
+        capacity = self.node.capacity.resources()
+        if not capacity.covers(reserved):
+            raise ValueError(
+                f"node.reserved ({reserved}) is more than node.capacity ({capacity}) "
+                "(amounts in thousandths)"
+            )
+        for agent, one in self.agents.by_id().items():
+            role = one.role()
+            if role.limit is not None and not role.limit.covers(role.guarantee):
+                raise ValueError(
+                    f"agents.{agent}.guarantee ({role.guarantee}) is more than its limit "
+                    f"({role.limit}) (amounts in thousandths)"
+                )
+        return self
 
     @model_validator(mode="after")
     def _demands_fit(self) -> Self:
@@ -165,7 +251,18 @@ class AppSettings(Node):
                 raise ValueError(
                     f"agents.{agent}.demand is nothing; an agent needs some of a resource"
                 )
-            if not capacity.covers(demand):
+            least = settings.least.resources() if settings.least else demand
+            if not least or not demand.covers(least):
+                raise ValueError(
+                    f"agents.{agent}.least ({least}) must be something, and within "
+                    f"agents.{agent}.demand ({demand})"
+                )
+            if settings.limit is not None and not settings.limit.resources().covers(least):
+                raise ValueError(
+                    f"agents.{agent}.limit ({settings.limit.resources()}) is less than one of its "
+                    f"phases takes ({least})"
+                )
+            if not capacity.covers(least):
                 raise ValueError(
                     f"agents.{agent}.demand ({demand}) is more than one node's "
                     f"node.capacity ({capacity}), so no offer could ever fit it "
@@ -180,7 +277,10 @@ class AppSettings(Node):
     def terms(self) -> Terms:
         """Return the allocator's terms."""
         return Terms(
+            policy=self.offers.policy.terms(),
             offer_lasts_us=seconds(self.offers.lasts_s),
             offer_margin_us=seconds(self.offers.margin_s),
-            weights={agent: one.weight for agent, one in self.agents.by_id().items()},
+            ask_back_us=seconds(self.offers.ask_back_s),
+            gang_hold_us=seconds(self.offers.gang_hold_ms / 1_000),
+            roles={RoleId(agent): one.role() for agent, one in self.agents.by_id().items()},
         )

@@ -43,6 +43,20 @@ class PoolSnapshot:
     broken_reservations: int = 0
     waiting: Mapping[str, int] = field(default_factory=dict)
     """By agent: phases that wait for an offer."""
+    policy: str = ""
+    """Who is served first."""
+    utility: Mapping[str, float] = field(default_factory=dict)
+    """u_i by agent, of what it holds; empty where the policy knows of none."""
+    share: Mapping[str, float] = field(default_factory=dict)
+    """Dominant share by agent, of the whole pool."""
+    preempted: int = 0
+    gangs_waiting: int = 0
+    limits_met: Mapping[str, int] = field(default_factory=dict)
+    """How often each bound of the terms was reached in this epoch."""
+    log_lines: int = 0
+    """Lines of the decision log written in this epoch."""
+    log_lost: int = 0
+    """Events that it could not keep up with, or write."""
 
 
 class Metrics:
@@ -137,6 +151,50 @@ class Metrics:
             ["agent"],
             registry=self.registry,
         )
+        self.policy = Gauge(
+            "coordsvc_policy",
+            "1 for the policy by which offers are made, 0 for those that were before.",
+            ["policy"],
+            registry=self.registry,
+        )
+        self.utility = Gauge(
+            "coordsvc_utility",
+            "u_i: the utility of what an agent holds, in the unit of its policy's utilities.",
+            ["agent"],
+            registry=self.registry,
+        )
+        self.share = Gauge(
+            "coordsvc_dominant_share",
+            "The largest fraction of any one resource of the pool that an agent holds, 0 to 1.",
+            ["agent"],
+            registry=self.registry,
+        )
+        self.preempted = Gauge(
+            "coordsvc_preempted",
+            "Grants that were ended in this epoch for somebody entitled to their bundle.",
+            registry=self.registry,
+        )
+        self.gangs_waiting = Gauge(
+            "coordsvc_gangs_waiting",
+            "Gangs that wait until all their bundles can be held at the same time.",
+            registry=self.registry,
+        )
+        self.limits_met = Gauge(
+            "coordsvc_limits_met",
+            "How often each bound on what the allocator keeps was reached in this epoch.",
+            ["limit"],
+            registry=self.registry,
+        )
+        self.log_lines = Gauge(
+            "coordsvc_decision_log_lines",
+            "Lines written to the decision log in this epoch.",
+            registry=self.registry,
+        )
+        self.log_lost = Gauge(
+            "coordsvc_decision_log_lost",
+            "Events missing from the decision log in this epoch: it lagged, or could not write.",
+            registry=self.registry,
+        )
         self.epoch = Gauge(
             "coordsvc_allocator_epoch",
             "The allocator's epoch: how many lives it has had in this cluster.",
@@ -190,6 +248,14 @@ class Metrics:
         self._show(self.alloc, ((labels, n / MILLI) for labels, n in snapshot.alloc.items()))
         self._show(self.offers_open, snapshot.open_offers.items())
         self._show(self.waiting, (((agent,), n) for agent, n in snapshot.waiting.items()))
+        self.preempted.set(snapshot.preempted)
+        self.gangs_waiting.set(snapshot.gangs_waiting)
+        self.log_lines.set(snapshot.log_lines)
+        self.log_lost.set(snapshot.log_lost)
+        self._show(self.policy, [((snapshot.policy,), 1.0)] if snapshot.policy else [])
+        self._show(self.utility, (((agent,), u) for agent, u in snapshot.utility.items()))
+        self._show(self.share, (((agent,), part) for agent, part in snapshot.share.items()))
+        self._show(self.limits_met, (((limit,), n) for limit, n in snapshot.limits_met.items()))
         for (agent, state), count in snapshot.ended_offers.items():
             key = (snapshot.epoch, agent, state)
             self.offers_ended.labels(agent, state).inc(count - self._told.get(key, 0))

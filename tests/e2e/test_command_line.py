@@ -6,11 +6,16 @@ import re
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from openai import OpenAI
 
 pytestmark = [pytest.mark.ray, pytest.mark.model, pytest.mark.slow, pytest.mark.timeout(240)]
 
@@ -37,10 +42,21 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def serving(environment: dict[str, str]) -> Iterator[tuple[subprocess.Popen, dict[str, Any]]]:
-    """`coordsvc up` in a process of its own, on ports that it finds itself."""
+def decisions(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("decisions")
+
+
+@pytest.fixture(scope="module")
+def serving(
+    environment: dict[str, str], decisions: Path
+) -> Iterator[tuple[subprocess.Popen, dict[str, Any]]]:
+    """`coordsvc up` in a process of its own, on ports that it finds itself, keeping a log."""
+    config = yaml.safe_load(LOCAL.read_text())
+    config["applications"][0]["args"]["decision_log"] = {"folder": str(decisions / "log")}
+    logged = decisions / "logged.yaml"
+    logged.write_text(yaml.safe_dump(config))
     process = subprocess.Popen(
-        [*COORDSVC, "up", str(LOCAL), "--port", "0", "--metrics-port", "0", "--demo", "--json"],
+        [*COORDSVC, "up", str(logged), "--port", "0", "--metrics-port", "0", "--demo", "--json"],
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -94,6 +110,94 @@ def test_status_tells_what_runs(
     assert status["ready"] is True
     assert status["model"] == "SmolLM2-135M-Instruct"
     assert status["metrics"]["coordsvc_nodes"] == 1
+
+
+def test_the_policy_is_changed_while_turns_run_and_none_is_lost(
+    serving: tuple[Any, dict[str, Any]], environment: dict[str, str]
+) -> None:
+    with OpenAI(base_url=f"{serving[1]['direct_url']}/v1", api_key="none") as client:
+        over, replies = threading.Event(), list[str]()
+
+        def talk() -> None:
+            while not over.is_set():
+                reply = client.chat.completions.create(
+                    model="SmolLM2-135M-Instruct",
+                    messages=[{"role": "user", "content": "Hello"}],
+                    max_tokens=8,
+                )
+                replies.append(reply.choices[0].message.content or "")
+
+        with ThreadPoolExecutor() as talkers:
+            talks = [talkers.submit(talk) for _ in range(3)]
+            for policy in ("oldest_first", "utility", "fair_share"):
+                changed = run(environment, "pool", "policy", policy)
+                assert changed.returncode == 0, changed.stderr
+                shown = run(environment, "pool", "show", "--json")
+                assert json.loads(shown.stdout)["policy"] == policy
+            over.set()
+            for one in talks:
+                one.result(60)  # raises what went wrong
+    assert all(replies)
+    refused = run(environment, "pool", "policy", "whim")
+    assert refused.returncode == 2
+    assert "there is no policy 'whim'; there are fair_share, " in refused.stderr
+
+
+def test_a_node_is_drained_and_offered_again(
+    serving: tuple[Any, dict[str, Any]], environment: dict[str, str]
+) -> None:
+    (node,) = json.loads(run(environment, "pool", "show", "--json").stdout)["nodes"]
+    drained = run(environment, "pool", "drain", node, "--within", "1")
+    assert drained.returncode == 0, drained.stderr
+    shown = json.loads(run(environment, "pool", "show", "--json").stdout)
+    assert shown["draining"] == [node]
+    assert shown["nodes"][node]["free"] == shown["nodes"][node]["capacity"]
+    assert run(environment, "pool", "reopen", node).returncode == 0
+    talked = run(environment, "chat", "--max-tokens", "8", said="Hello\n\n")
+    assert talked.returncode == 0, talked.stderr
+
+
+def test_explain_says_why_a_phase_waits_and_what_would_change_it(
+    serving: tuple[Any, dict[str, Any]], environment: dict[str, str]
+) -> None:
+    told = run(environment, "explain", "--agent", "planner", "--json")
+    assert told.returncode == 0, told.stderr
+    assert [desk["waits"] for desk in json.loads(told.stdout)["desks"]] == [False]
+    (node,) = json.loads(run(environment, "pool", "show", "--json").stdout)["nodes"]
+    assert run(environment, "pool", "drain", node, "--within", "1").returncode == 0
+    talk = threading.Thread(
+        target=run, args=(environment, "chat", "--max-tokens", "8"), kwargs={"said": "Hello\n\n"}
+    )
+    talk.start()
+    try:
+        desk: dict[str, Any] = {}
+        for _ in range(20):
+            why = run(environment, "explain", "--agent", "planner", "--json")
+            (desk,) = json.loads(why.stdout)["desks"]
+            if desk["waits"]:
+                break
+        assert desk["waits"] is True
+        assert desk["nodes"]["draining"] == [node]
+        shown = run(environment, "explain", "--agent", "planner")
+        assert "drain" in shown.stdout
+    finally:
+        assert run(environment, "pool", "reopen", node).returncode == 0
+        talk.join(60)
+    nobody = run(environment, "explain", "--agent", "nobody")
+    assert nobody.returncode == 2
+    assert "nobody" in nobody.stderr
+
+
+def test_the_decision_log_replays_to_the_same_effects(
+    serving: tuple[Any, dict[str, Any]], environment: dict[str, str], decisions: Path
+) -> None:
+    time.sleep(1)  # what the log may lag behind
+    same = run(environment, "replay", str(decisions / "log"), "--json")
+    assert same.returncode == 0, same.stdout + same.stderr
+    assert json.loads(same.stdout)["same"] is True
+    assert json.loads(same.stdout)["events"] > 50
+    other = run(environment, "replay", str(decisions / "log"), "--policy", "round_robin", "--json")
+    assert other.returncode == 0, other.stderr
 
 
 def test_a_port_that_is_taken_is_named(

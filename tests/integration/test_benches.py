@@ -53,3 +53,15 @@ def test_faults_lose_no_turn_and_break_no_reservation() -> None:
     assert told["leaked"] == 0
     assert all(count >= 1 for count in told["killed"].values())
     assert told["planted_broken_reservations"] > 0, "else the measurement is blind"
+
+
+def test_allocator_compares_what_a_lease_costs_in_pools_of_two_sizes() -> None:
+    told = bench("allocator", "--quick")
+    assert set(told["us_per_lease"]) == set(told["median_us"]) == {"100", "400"}
+    assert told["growth"] > 0
+    assert told["p99_us_worst"] == max(told["p99_us"].values())
+    assert told["vs_rescan"] > 0
+    assert told["vs_placement_group"] > 0
+    assert told["grants_per_second"] > 0
+    # the drivers' count of batches, and the allocator's own of leases
+    assert told["through_the_actor"]["leases_per_exchange"] > 1

@@ -27,7 +27,8 @@ from pathlib import Path
 
 import pytest
 
-from coordsvc.core.allocator import IDS_PER_EPOCH_BITS, Allocator
+from coordsvc.core.allocator import Allocator
+from coordsvc.core.issuing import IDS_PER_EPOCH_BITS
 from coordsvc.core.messages import (
     Accepted,
     Declined,

@@ -214,7 +214,7 @@ class WholeLoop(RuleBasedStateMachine):
         allocator = world.allocator
         assert allocator is not None
         capacity = {node: guard.capacity for node, guard in world.guards.items()}
-        assert allocator.ledger.free == capacity
+        assert {node: allocator.ledger.free(node) for node in capacity} == capacity
         room = sum(each.times_held(QUARTER) for each in capacity.values())
         probe = DeskId("probe")
         world.tell(DeskJoined(probe, AgentId("probe"), QUARTER))

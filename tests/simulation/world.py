@@ -19,14 +19,13 @@ Engines and desks die; so does the allocator, and a new one of the next epoch ta
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from coordsvc.core.allocator import Allocator, Terms
-from coordsvc.core.desk import Desk, DeskTerms
+from coordsvc.core.allocator import Allocator
+from coordsvc.core.desk import Desk
+from coordsvc.core.exchange import DeskReply, DeskReport
 from coordsvc.core.guard import Guard, Refusal
 from coordsvc.core.messages import (
     DeskJoined,
     DeskLost,
-    DeskReply,
-    DeskReport,
     Effect,
     Event,
     NodeJoined,
@@ -41,6 +40,7 @@ from coordsvc.core.messages import (
 )
 from coordsvc.core.offers import Grant, Ticket
 from coordsvc.core.resources import Resources
+from coordsvc.core.terms import DeskTerms, Terms
 from coordsvc.core.units import (
     SECOND,
     AgentId,

@@ -1,23 +1,20 @@
-"""Weighted dominant resource fairness, by progressive filling (Ghodsi et al., NSDI 2011)."""
+"""Weighted hierarchical dominant resource fairness, by progressive filling.
 
-from collections.abc import Sequence
+Ghodsi et al., NSDI 2011; of a tree of roles each level is filled so (as in Mesos and YARN): the
+tenant with the smallest share first, of it the agent with the smallest.
+"""
 
-from coordsvc.core.policies import Claim
+from coordsvc.core.policies import Key, Ordering, RoleView
 from coordsvc.core.resources import Resources
-from coordsvc.core.shares import Share, dominant_share
+from coordsvc.core.shares import dominant_share
 
 
-class FairShare:
-    """Serves waiting phases before holding ahead, and the least-served agent first."""
+class FairShare(Ordering):
+    """Serves the least-served role first."""
 
-    def choose(self, claims: Sequence[Claim], capacity: Resources) -> Claim:
-        """Return the claim to serve next.
-
-        Ties break by offers held, then by the agent's and the desk's name.
-        """
-
-        def order(claim: Claim) -> tuple[bool, Share, int, str, str]:
-            share = dominant_share(claim.held, capacity, claim.weight)
-            return (claim.waiting <= 0, share, claim.issued, claim.agent, claim.desk)
-
-        return min(claims, key=order)
+    def role_key(
+        self, role: RoleView, best: Key, bundle: Resources, capacity: Resources
+    ) -> Key | None:
+        """Put a role in the place of its dominant share of the pool, divided by its weight."""
+        del best, bundle
+        return (dominant_share(role.held, capacity, role.weight),)

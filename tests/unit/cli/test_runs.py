@@ -19,7 +19,14 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def run(pid: int) -> Run:
     url = f"http://127.0.0.1:{pid}"
-    return Run(pid=pid, app="coordsvc", url=url, direct_url=url, metrics_url=f"{url}/metrics")
+    return Run(
+        pid=pid,
+        app="coordsvc",
+        url=url,
+        direct_url=url,
+        metrics_url=f"{url}/metrics",
+        ray_address="127.0.0.1:1",
+    )
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """What an agent answers to an offer."""
 
 from coordsvc.core.acceptance import Decline, Need, Take, answer
+from coordsvc.core.filters import NodeFilter
 from coordsvc.core.offers import Ticket
 from coordsvc.core.resources import Resources
 from coordsvc.core.units import SECOND, Epoch, Micros, NodeId, OfferId
@@ -35,15 +36,27 @@ def test_too_small_a_bundle_is_declined_for_a_short_while() -> None:
 
 
 def test_an_unfit_node_is_declined_for_a_long_while_and_the_first_reason_by_name_is_given() -> None:
-    need = Need(demand=HALF, backlog=1, ahead=0, held=0, requires={"zone": "a", "model": "large"})
-    assert answer(OFFERED, need) == Decline(Micros(60 * SECOND), "model is small, not large")
+    need = Need(
+        demand=HALF,
+        backlog=1,
+        ahead=0,
+        held=0,
+        where=NodeFilter.requiring({"zone": "a", "model": "large"}),
+    )
+    assert answer(OFFERED, need) == Decline(
+        Micros(60 * SECOND), "model is small; needed: model is large"
+    )
 
 
 def test_an_attribute_that_the_node_lacks_makes_it_unfit() -> None:
-    need = Need(demand=HALF, backlog=1, ahead=0, held=0, requires={"adapter": "checker"})
-    assert answer(OFFERED, need) == Decline(Micros(60 * SECOND), "adapter is nothing, not checker")
+    need = Need(
+        demand=HALF, backlog=1, ahead=0, held=0, where=NodeFilter.requiring({"adapter": "checker"})
+    )
+    assert answer(OFFERED, need) == Decline(
+        Micros(60 * SECOND), "adapter is nothing; needed: adapter is checker"
+    )
 
 
 def test_an_attribute_that_fits_is_no_obstacle() -> None:
-    need = Need(demand=HALF, backlog=1, ahead=0, held=0, requires={"zone": "b"})
+    need = Need(demand=HALF, backlog=1, ahead=0, held=0, where=NodeFilter.requiring({"zone": "b"}))
     assert answer(OFFERED, need) == Take(HALF)

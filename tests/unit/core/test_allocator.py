@@ -1,11 +1,11 @@
 """The allocator, one event at a time: what it is told, and what it wants done."""
 
-from copy import deepcopy
 from dataclasses import replace
 
 import pytest
 
-from coordsvc.core.allocator import IDS_PER_EPOCH_BITS, Allocator, Terms
+from coordsvc.core.allocator import Allocator
+from coordsvc.core.issuing import IDS_PER_EPOCH_BITS
 from coordsvc.core.messages import (
     Accepted,
     Declined,
@@ -38,6 +38,8 @@ from coordsvc.core.offers import (
     Offer,
 )
 from coordsvc.core.resources import Resources
+from coordsvc.core.snapshot import snapshot
+from coordsvc.core.terms import Terms
 from coordsvc.core.units import SECOND, AgentId, DeskId, Epoch, Instant, Micros, NodeId, OfferId
 
 N1, N2 = NodeId("n1"), NodeId("n2")
@@ -66,11 +68,10 @@ class Room:
 
     def refuses(self, event: Event) -> str:
         """Tell an event that must be refused, see that nothing changed, and return why."""
-        policy = self.allocator.policy
-        before = deepcopy(self.allocator, {id(policy): policy})
+        before = snapshot(self.allocator)
         effects = self.tell(event)
         assert [type(effect) for effect in effects] == [Refused]
-        assert self.allocator == before
+        assert snapshot(self.allocator) == before
         (refused,) = effects
         assert isinstance(refused, Refused)
         assert refused.event == event
@@ -136,11 +137,11 @@ def test_the_ticket_says_how_long_it_lasts_and_the_allocator_waits_a_margin_long
     assert room.allocator.next_expiry() == sent.offer.expires_at
 
 
-def test_the_node_with_the_most_room_is_chosen_and_by_name_where_equal() -> None:
+def test_the_node_with_the_most_room_is_chosen_and_the_first_to_come_where_equal() -> None:
     room = Room()
     room.tell(NodeJoined(N2, GPU), NodeJoined(N1, GPU))
     sent = offers(room.tell(*desk_wants(P1, PLANNER, waiting=4)))
-    assert [o.node for o in sent] == [N1, N2, N1, N2]
+    assert [o.node for o in sent] == [N2, N1, N2, N1]
 
 
 def test_no_more_than_the_bound_is_offered_to_one_desk() -> None:
@@ -201,7 +202,9 @@ def test_a_late_acceptance_counts_while_the_engine_is_still_being_asked() -> Non
     effects = room.tell(Wanted(P1, 0, 0), Accepted(offer.offer_id, HALF))
     assert kinds(effects) == ["Withdraw", "Void", "Granted"]
     assert room.tell(Voided(offer.offer_id, was_started=True)) == []
-    assert room.tell(Finished(offer.offer_id)) == [Freed(replace(offer, state=RELEASED))]
+    assert room.tell(Finished(offer.offer_id)) == [
+        Freed(replace(offer, state=RELEASED, since=room.now))
+    ]
 
 
 def test_a_late_acceptance_is_overruled_by_an_engine_that_never_saw_the_work() -> None:
@@ -209,7 +212,7 @@ def test_a_late_acceptance_is_overruled_by_an_engine_that_never_saw_the_work() -
     room.now = Instant(OFFER_ENDS)
     room.tell(Wanted(P1, 0, 0), Accepted(offer.offer_id, HALF))
     (freed,) = room.tell(Voided(offer.offer_id, was_started=False))
-    assert freed == Freed(replace(offer, state=RELEASED))
+    assert freed == Freed(replace(offer, state=RELEASED, since=room.now))
     assert "UnknownOffer" in room.refuses(Finished(offer.offer_id))
 
 
@@ -276,11 +279,11 @@ def test_an_expired_offer_is_freed_only_on_the_engines_word() -> None:
     assert room.wait(OFFER_ENDS - 1) == []
     assert room.wait(1) == [
         Withdraw(offer),
-        Void(replace(offer, state=VOIDING, voided_as=EXPIRED)),
+        Void(replace(offer, state=VOIDING, voided_as=EXPIRED, since=room.now)),
     ]
     assert room.wait(100 * SECOND) == []
     assert room.tell(Voided(offer.offer_id, was_started=False)) == [
-        Freed(replace(offer, state=EXPIRED))
+        Freed(replace(offer, state=EXPIRED, since=room.now))
     ]
 
 
@@ -289,9 +292,11 @@ def test_an_expired_offer_that_the_engine_has_started_becomes_a_grant() -> None:
     room.tell(Wanted(P1, 0, 0))
     room.wait(OFFER_ENDS)
     assert room.tell(Voided(offer.offer_id, was_started=True)) == [
-        Granted(replace(offer, state=ACCEPTED))
+        Granted(replace(offer, state=ACCEPTED, since=room.now))
     ]
-    assert room.tell(Finished(offer.offer_id)) == [Freed(replace(offer, state=RELEASED))]
+    assert room.tell(Finished(offer.offer_id)) == [
+        Freed(replace(offer, state=RELEASED, since=room.now))
+    ]
 
 
 def test_a_decline_that_crosses_the_question_frees_at_once() -> None:
@@ -321,7 +326,7 @@ def test_a_question_that_got_lost_is_asked_again_when_the_engine_reports() -> No
     room.wait(OFFER_ENDS)  # Void leaves, and is never answered
     word = Reconciled(N1, running=frozenset(), finished=())
     asked_again = [effect for _ in range(Terms().unseen_max) for effect in room.tell(word)]
-    assert asked_again == [Void(replace(offer, state=VOIDING, voided_as=EXPIRED))]
+    assert asked_again == [Void(replace(offer, state=VOIDING, voided_as=EXPIRED, since=room.now))]
 
 
 def test_a_clock_that_steps_back_is_taken_to_stand_still() -> None:
@@ -383,8 +388,16 @@ def settle(room: Room, effects: list[Effect], rounds_max: int = 50) -> list[Effe
 def test_nothing_is_taken_back_for_a_phase_that_it_would_not_help() -> None:
     """Nobody's offer is any use to a phase that no node is large enough for."""
     room = Room()
-    room.tell(NodeJoined(N1, GPU), *desk_wants(P1, PLANNER, ahead=2))
-    assert room.tell(*desk_wants(R1, RESPONDER, waiting=1, bundle=GPU + HALF)) == []
+    room.tell(*desk_wants(R1, RESPONDER, waiting=1, bundle=GPU + HALF))  # before there is a node
+    said = room.tell(NodeJoined(N1, GPU), *desk_wants(P1, PLANNER, ahead=2), Ticked())
+    assert kinds(said) == ["SendOffer", "SendOffer"]
+
+
+def test_a_desk_that_no_node_could_ever_serve_is_told_so_at_once() -> None:
+    room = Room()
+    room.tell(NodeJoined(N1, GPU), NodeJoined(N2, HALF))
+    too_large = DeskJoined(R1, RESPONDER, GPU + HALF)
+    assert "the largest that fits any node is gpu=1000" in room.refuses(too_large)
 
 
 def test_nothing_is_taken_back_on_a_node_that_the_waiting_desk_refuses() -> None:
@@ -526,7 +539,7 @@ def test_a_lost_desks_offers_are_voided_and_its_running_work_goes_on() -> None:
     [
         (DeskJoined(P1, PLANNER, HALF), "joined already"),
         (DeskJoined(R1, RESPONDER, Resources()), "bundles of nothing"),
-        (DeskLost(R1), "r1 is not here"),
+        (DeskLost(R1), "r1 has not joined"),
         (Wanted(R1, 1, 1), "r1 has not joined"),
         (Wanted(P1, -1, 0), "wants -1 and 0"),
         (Declined(OfferId(5)), "UnknownOffer"),

@@ -1,9 +1,12 @@
 """A desk: offers in hand ahead of need, and what it does while the allocator is silent."""
 
-from coordsvc.core.desk import Desk, DeskTerms
-from coordsvc.core.messages import Accepted, Declined, DeskEvent, DeskReply, Finished
+from coordsvc.core.desk import Desk
+from coordsvc.core.exchange import DeskReply
+from coordsvc.core.filters import NodeFilter
+from coordsvc.core.messages import Accepted, Declined, DeskEvent, Finished
 from coordsvc.core.offers import Grant, Ticket
 from coordsvc.core.resources import Resources
+from coordsvc.core.terms import DeskTerms
 from coordsvc.core.units import (
     MILLISECOND,
     SECOND,
@@ -34,7 +37,8 @@ def ticket(
 
 
 def a_desk(terms: DeskTerms | None = None, **requires: str) -> Desk:
-    return Desk(DeskId("p1"), AgentId("planner"), HALF, terms or DeskTerms(), requires)
+    where = NodeFilter.requiring(requires)
+    return Desk(DeskId("p1"), AgentId("planner"), HALF, terms or DeskTerms(), where)
 
 
 def hear(

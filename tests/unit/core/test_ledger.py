@@ -10,6 +10,7 @@ from coordsvc.core.offers import ACCEPTED, DECLINED, EXPIRED, ISSUED, RELEASED, 
 from coordsvc.core.resources import Resources
 from coordsvc.core.units import AgentId, DeskId, Instant, NodeId, OfferId
 
+NOW = Instant(7)
 N1, N2 = NodeId("n1"), NodeId("n2")
 PLANNER, CHECKER = AgentId("planner"), AgentId("checker")
 P1 = DeskId("p1")
@@ -36,7 +37,7 @@ def one_node() -> Ledger:
 def test_an_issued_offer_counts_as_allocated_already() -> None:
     ledger = one_node()
     ledger.enter(offer(1))
-    assert ledger.free[N1] == HALF
+    assert ledger.free(N1) == HALF
     assert ledger.held_by(PLANNER) == HALF
     assert ledger.held_by(CHECKER) == Resources()
     assert ledger.issued_count(P1) == 1
@@ -46,9 +47,9 @@ def test_an_issued_offer_counts_as_allocated_already() -> None:
 def test_an_accepted_offer_still_holds_but_is_no_longer_the_desks_to_accept() -> None:
     ledger = one_node()
     ledger.enter(offer(1))
-    ledger.move(OfferId(1), ACCEPTED)
+    ledger.move(OfferId(1), ACCEPTED, NOW)
     assert ledger.issued_to(P1) == ()
-    assert ledger.free[N1] == HALF
+    assert ledger.free(N1) == HALF
     assert [o.state for o in ledger.on_node(N1)] == [ACCEPTED]
     ledger.check()
 
@@ -58,7 +59,7 @@ def test_shrinking_leaves_what_is_used_and_frees_the_rest() -> None:
     ledger.enter(offer(1))
     smaller = ledger.shrink(OfferId(1), Resources(gpu_milli=200))
     assert smaller.bundle == Resources(gpu_milli=200)
-    assert ledger.free[N1] == Resources(gpu_milli=800)
+    assert ledger.free(N1) == Resources(gpu_milli=800)
     ledger.check()
     with pytest.raises(Overdraft):
         ledger.shrink(OfferId(1), HALF)
@@ -68,10 +69,10 @@ def test_shrinking_leaves_what_is_used_and_frees_the_rest() -> None:
 def test_an_end_frees_the_bundle_and_forgets_the_offer() -> None:
     ledger = one_node()
     ledger.enter(offer(1))
-    ledger.move(OfferId(1), VOIDING, voided_as=EXPIRED)
-    assert ledger.free[N1] == HALF
-    assert ledger.move(OfferId(1), EXPIRED).state is EXPIRED
-    assert ledger.free[N1] == GPU
+    ledger.move(OfferId(1), VOIDING, NOW, voided_as=EXPIRED)
+    assert ledger.free(N1) == HALF
+    assert ledger.move(OfferId(1), EXPIRED, NOW).state is EXPIRED
+    assert ledger.free(N1) == GPU
     assert ledger.held_by(PLANNER) == Resources()
     with pytest.raises(UnknownOffer):
         ledger.find(OfferId(1))
@@ -81,9 +82,9 @@ def test_an_end_frees_the_bundle_and_forgets_the_offer() -> None:
 def test_an_illegal_move_changes_nothing() -> None:
     ledger = one_node()
     ledger.enter(offer(1))
-    ledger.move(OfferId(1), ACCEPTED)
+    ledger.move(OfferId(1), ACCEPTED, NOW)
     with pytest.raises(IllegalTransition):
-        ledger.move(OfferId(1), DECLINED)
+        ledger.move(OfferId(1), DECLINED, NOW)
     assert ledger.find(OfferId(1)).state is ACCEPTED
     ledger.check()
 
@@ -98,10 +99,10 @@ def test_sums_stay_right_over_nodes_and_agents() -> None:
     assert ledger.held_by(PLANNER) == GPU
     assert [o.offer_id for o in ledger.issued_to(P1)] == [1, 2, 3]
     ledger.check()
-    ledger.move(OfferId(3), DECLINED)
+    ledger.move(OfferId(3), DECLINED, NOW)
     ledger.remove_node(N2)
     assert ledger.total == GPU
-    assert N2 not in ledger.free
+    assert N2 not in ledger.capacity
     ledger.check()
 
 
@@ -124,7 +125,7 @@ def test_an_offer_that_has_ended_cannot_be_entered() -> None:
 def test_the_check_finds_a_sum_that_is_wrong() -> None:
     ledger = one_node()
     ledger.enter(offer(1))
-    ledger.free[N1] = GPU
+    ledger.part_of(N1, None).free = GPU
     with pytest.raises(AssertionError):
         ledger.check()
     assert ledger.find(OfferId(1)).state is ISSUED

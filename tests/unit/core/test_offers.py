@@ -9,6 +9,7 @@ from coordsvc.core.offers import (
     ACCEPTED,
     DECLINED,
     EXPIRED,
+    GATHERED,
     HOLDING,
     ISSUED,
     RELEASED,
@@ -22,7 +23,7 @@ from coordsvc.core.resources import Resources
 from coordsvc.core.units import AgentId, DeskId, Instant, NodeId, OfferId
 
 
-def offer_in(state: OfferState) -> Offer:
+def offer_in(state: OfferState, since: int = 0) -> Offer:
     return Offer(
         offer_id=OfferId(7),
         agent=AgentId("planner"),
@@ -30,6 +31,7 @@ def offer_in(state: OfferState) -> Offer:
         node=NodeId("n1"),
         bundle=Resources(gpu_milli=500),
         expires_at=Instant(9),
+        since=Instant(since),
         state=state,
     )
 
@@ -40,10 +42,10 @@ def test_an_offer_moves_as_the_table_says_and_no_other_way(
 ) -> None:
     offer = offer_in(start)
     if end in TRANSITIONS[start]:
-        assert offer.to(end) == offer_in(end)
+        assert offer.to(end, Instant(8)) == offer_in(end, since=8)
     else:
         with pytest.raises(IllegalTransition, match=f"offer 7: {start.name} -> {end.name}"):
-            offer.to(end)
+            offer.to(end, Instant(8))
 
 
 def test_every_state_has_a_row() -> None:
@@ -51,7 +53,7 @@ def test_every_state_has_a_row() -> None:
 
 
 def test_offers_hold_resources_until_they_come_to_an_end() -> None:
-    assert frozenset({ISSUED, VOIDING, ACCEPTED}) == HOLDING
+    assert frozenset({GATHERED, ISSUED, VOIDING, ACCEPTED}) == HOLDING
     for end in (DECLINED, EXPIRED, RESCINDED, RELEASED):
         assert not TRANSITIONS[end]
 

@@ -4,10 +4,12 @@ import asyncio
 from collections.abc import Iterable
 from dataclasses import replace
 
-from coordsvc.core.allocator import IDS_PER_EPOCH_BITS, Terms
-from coordsvc.core.messages import Accepted, Declined, DeskEvent, DeskReply, DeskReport, Finished
+from coordsvc.core.exchange import DeskReply, DeskReport
+from coordsvc.core.issuing import IDS_PER_EPOCH_BITS
+from coordsvc.core.messages import Accepted, Declined, DeskEvent, Finished
 from coordsvc.core.offers import Ticket
 from coordsvc.core.resources import Resources
+from coordsvc.core.terms import Terms
 from coordsvc.core.units import SECOND, AgentId, DeskId, Micros, NodeId, OfferId
 from coordsvc.serving.allocator_actor import DESK_SILENT_S, TICK_S, WATCH_S, AllocatorActor
 from coordsvc.serving.pool import NodeCard, Watched
@@ -385,6 +387,8 @@ async def test_the_snapshot_is_what_the_pool_looks_like() -> None:
         refused_events=1,
         broken_reservations=2,
         waiting={"planner": 0, "responder": 2},
+        policy="fair_share",
+        share={"planner": 1 / 3, "responder": 1 / 3},
     )
 
 

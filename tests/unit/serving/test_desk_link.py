@@ -6,24 +6,28 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from coordsvc.core.desk import Desk, DeskTerms
-from coordsvc.core.errors import DeadlinePassed
+from coordsvc.core.desk import Desk
+from coordsvc.core.errors import BadRequest, DeadlinePassed
+from coordsvc.core.exchange import DeskReport
 from coordsvc.core.guard import Refusal
-from coordsvc.core.messages import Accepted, DeskEvent, DeskReport, Finished
+from coordsvc.core.messages import Accepted, DeskEvent, Finished
 from coordsvc.core.offers import Grant
 from coordsvc.core.resources import Resources
+from coordsvc.core.terms import DeskTerms
 from coordsvc.core.units import MILLISECOND, SECOND, AgentId, DeskId, Micros, OfferId
 from coordsvc.serving.desk_link import CALLS_MAX, LISTEN_S, LinkedDesk
-from tests.fakes import N1, N2, SECOND_LIFE, SLOT, FakePool, ticket
+from tests.fakes import N1, N2, SECOND_LIFE, SLOT, FakePool, a_wait, ticket
 from tests.jumping import LoopClock, passed_us, settle
 
 LEFT = Micros(30 * SECOND)
 
 
 @asynccontextmanager
-async def linked(pool: FakePool, **terms: int) -> AsyncGenerator[LinkedDesk]:
+async def linked(
+    pool: FakePool, bundle: Resources = SLOT, least: Resources | None = None, **terms: int
+) -> AsyncGenerator[LinkedDesk]:
     """A desk whose line is open, with whatever the pool offers at first in hand."""
-    desk = Desk(DeskId("r1"), AgentId("responder"), SLOT, DeskTerms(**terms))
+    desk = Desk(DeskId("r1"), AgentId("responder"), bundle, DeskTerms(**terms), least=least)
     link = LinkedDesk(desk, pool, LoopClock())
     link.start()
     await settle()
@@ -35,7 +39,7 @@ async def linked(pool: FakePool, **terms: int) -> AsyncGenerator[LinkedDesk]:
 
 
 async def take(link: LinkedDesk, left: Micros = LEFT) -> Grant:
-    return await link.take(SLOT, prefer=None, left_us=left)
+    return await link.take(SLOT, a_wait(LoopClock().now(), left))
 
 
 async def after(micros: int) -> None:
@@ -152,20 +156,17 @@ async def test_who_comes_while_others_wait_does_not_overtake_them() -> None:
         assert (first.result().offer_id, late.result().offer_id) == (1, 2)
 
 
-async def test_a_large_phase_is_not_overtaken_and_when_it_gives_up_the_next_is_served() -> None:
-    pool = FakePool(ticket(1))
-    async with linked(pool) as link:
-        large = asyncio.create_task(
-            link.take(Resources(cpu_milli=2_000), prefer=None, left_us=Micros(SECOND))
-        )
-        await settle()
-        small = asyncio.create_task(take(link))
-        await settle()
-        assert not small.done()
-        with pytest.raises(DeadlinePassed):
-            await large
-        assert (await small).offer_id == 1
-        assert passed_us() == SECOND
+async def test_an_elastic_phase_takes_what_there_is() -> None:
+    large_slot = Resources(cpu_milli=2_000)
+    async with linked(FakePool(ticket(1)), bundle=large_slot, least=SLOT) as link:
+        assert (await link.take(large_slot, a_wait(LoopClock().now(), SECOND))).bundle == SLOT
+
+
+async def test_a_phase_larger_than_any_offer_is_refused_at_once() -> None:
+    async with linked(FakePool(ticket(1))) as link:
+        with pytest.raises(BadRequest, match=r"needs cpu=2000; .* offered: cpu=1000"):
+            await link.take(Resources(cpu_milli=2_000), a_wait(LoopClock().now(), SECOND))
+        assert passed_us() == 0
 
 
 async def test_time_runs_out_without_an_offer() -> None:
@@ -253,8 +254,8 @@ async def test_a_dead_node_s_offers_are_dropped() -> None:
 async def test_a_phase_may_prefer_a_node() -> None:
     pool = FakePool(ticket(1), ticket(2, node=N2))
     async with linked(pool) as link:
-        assert (await link.take(SLOT, prefer=N2, left_us=LEFT)).node == N2
-        assert (await link.take(SLOT, prefer=N2, left_us=LEFT)).node == N1
+        assert (await link.take(SLOT, a_wait(LoopClock().now(), LEFT, near=N2))).node == N2
+        assert (await link.take(SLOT, a_wait(LoopClock().now(), LEFT, near=N2))).node == N1
 
 
 # The allocator's silence

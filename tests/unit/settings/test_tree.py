@@ -6,10 +6,9 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from coordsvc.core.allocator import Terms
-from coordsvc.core.desk import DeskTerms
 from coordsvc.core.dialogue import CHECKER, PLANNER, RESPONDER, Rules
 from coordsvc.core.resources import Resources
+from coordsvc.core.terms import DeskTerms, Terms
 from coordsvc.core.units import MILLISECOND, SECOND, AgentId
 from coordsvc.engines.settings import (
     EmulatedSettings,
@@ -44,7 +43,7 @@ def test_the_allocator_s_terms() -> None:
     )
     terms = settings.terms()
     assert (terms.offer_lasts_us, terms.offer_margin_us) == (2_500_000, 250_000)
-    assert terms.weights == {PLANNER: 1, RESPONDER: 3}
+    assert {role: one.weight for role, one in terms.roles.items()} == {PLANNER: 1, RESPONDER: 3}
 
 
 def test_the_desks_terms() -> None:

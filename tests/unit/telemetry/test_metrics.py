@@ -1,6 +1,6 @@
 """The metrics: each says what it counts and in what, their labels are bounded, and they add up."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
@@ -9,6 +9,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from coordsvc.core.accounting import PARTS, PhaseReport, TurnAccount, TurnResult
 from coordsvc.core.dialogue import CHECKER, PLANNER, RESPONDER, Phase
+from coordsvc.core.policies.catalogue import NAMES
+from coordsvc.core.terms import Terms
 from coordsvc.core.units import MILLISECOND, AgentId, Micros, NodeId
 from coordsvc.telemetry.metrics import (
     COORD_BUCKETS_S,
@@ -34,6 +36,14 @@ UNITS = {
     "coordsvc_nodes": "Engine replicas",
     "coordsvc_allocator_refused_events": "messages",
     "coordsvc_broken_reservations": "grants",
+    "coordsvc_policy": "1 for the policy",
+    "coordsvc_utility": "utility of what",
+    "coordsvc_dominant_share": "0 to 1",
+    "coordsvc_preempted": "Grants",
+    "coordsvc_gangs_waiting": "Gangs",
+    "coordsvc_limits_met": "How often",
+    "coordsvc_decision_log_lines": "Lines",
+    "coordsvc_decision_log_lost": "Events",
 }
 """What each metric is in: the words with which its help text says so. A new one belongs here."""
 
@@ -46,6 +56,8 @@ LABELS = {
     "resource": {"gpu", "cpu", "bandwidth"},
     "outcome": {"answered", "gave_up", "refused", "failed", "check_lost"},
     "kind": {"prompt", "cached", "output"},
+    "policy": set(NAMES),
+    "limit": {one.name for one in fields(Terms)},
 }
 """All that a label may say: nothing that grows with the number of turns."""
 
@@ -104,6 +116,12 @@ SNAPSHOT = PoolSnapshot(
     refused_events=4,
     broken_reservations=1,
     waiting={"planner": 0, "responder": 2},
+    policy="utility",
+    utility={"planner": 1.5, "responder": 0.5},
+    share={"planner": 0.4, "responder": 0.2},
+    preempted=3,
+    gangs_waiting=2,
+    limits_met={"gangs_max": 5},
 )
 
 
@@ -136,7 +154,7 @@ def test_every_metric_says_what_it_counts_and_in_what() -> None:
     for name, unit in UNITS.items():
         said = families[name].documentation
         assert unit in said, name
-        assert said[0].isupper() or said.startswith("alloc_i"), name
+        assert said[0].isupper() or said.startswith(("alloc_i", "u_i", "1 for")), name
         assert said.endswith("."), name
         assert name.endswith("_seconds") == (unit == "in seconds"), name
     assert len({families[name].documentation for name in UNITS}) == len(UNITS)
@@ -144,6 +162,20 @@ def test_every_metric_says_what_it_counts_and_in_what() -> None:
 
 def test_every_metric_is_there_before_anything_has_happened() -> None:
     assert set(UNITS) <= set(exposed(Metrics()))
+
+
+def test_the_pool_is_shown_as_it_was_told() -> None:
+    metrics = shown()
+    assert value(metrics, "coordsvc_policy", policy="utility") == 1
+    assert value(metrics, "coordsvc_utility", agent="planner") == 1.5
+    assert value(metrics, "coordsvc_dominant_share", agent="responder") == 0.2
+    assert value(metrics, "coordsvc_preempted") == 3
+    assert value(metrics, "coordsvc_gangs_waiting") == 2
+    assert value(metrics, "coordsvc_limits_met", limit="gangs_max") == 5
+    metrics.pool(replace(SNAPSHOT, policy="slack", utility={}))
+    assert value(metrics, "coordsvc_policy", policy="utility") == 0
+    assert value(metrics, "coordsvc_policy", policy="slack") == 1
+    assert value(metrics, "coordsvc_utility", agent="planner") == 0
 
 
 def test_labels_are_bounded() -> None:

@@ -1,0 +1,1 @@
+"""The other shell around the core: a clock that jumps, and everything else as it is served."""
