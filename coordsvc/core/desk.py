@@ -37,8 +37,8 @@ from coordsvc.core.units import (
 )
 from coordsvc.core.waits import Wait
 
-NOWHERE = (False, False, False)
-"""How much an offer is liked for which nothing speaks."""
+NOTHING, CACHED, NEAR, MEANT = range(4)
+"""What speaks for an offer, the later the more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,12 +108,9 @@ class Desk:
         """
         self._drop_lapsed(now)
         enough = used if self.least is None else self.least.at_most(used)
-        fitting = [held for held in self.held if held.grant.bundle.covers(enough)]
-        if not fitting:
+        found = self._most_liked(enough, turn, prefer, prefix)
+        if found is None:
             return None
-        found = fitting[0]
-        if turn is not None or prefer is not None or prefix:
-            found = max(fitting, key=lambda held: _liking(held, turn, prefer, prefix))
         self.held.remove(found)
         taken = used if self.least is None else found.grant.bundle.at_most(used)
         grant = replace(found.grant, use=found.grant.use + 1, bundle=taken)
@@ -122,11 +119,33 @@ class Desk:
             self._say(now, Accepted(grant.offer_id, taken))
         return grant
 
+    def _most_liked(
+        self, enough: Resources, turn: TurnId | None, prefer: NodeId | None, prefix: str
+    ) -> Held | None:
+        """Return the offer for which most speaks; the first one for which nothing can speak more.
+
+        Every phase comes by here, and mostly the oldest offer is as good as any. Where nobody
+        waits, for whom an offer was meant does not matter any more.
+        """
+        if not self.waiting:
+            turn = None
+        most_possible = _liking_at_most(turn, prefer, prefix)
+        best: Held | None = None
+        most = NOTHING - 1
+        for held in self.held:
+            if held.grant.bundle.covers(enough):
+                speaks = _liking(held, turn, prefer, prefix)
+                if speaks == most_possible:
+                    return held
+                if speaks > most:
+                    best, most = held, speaks
+        return best
+
     def has_near(self, prefer: NodeId | None, prefix: str) -> bool:
         """Tell whether an offer is in hand where a conversation is cached, or nobody knows."""
         if prefer is None and not prefix:
             return True
-        return any(_liking(held, None, prefer, prefix) > NOWHERE for held in self.held)
+        return any(_liking(held, None, prefer, prefix) > NOTHING for held in self.held)
 
     def meant_in_hand(self) -> tuple[TurnId, ...]:
         """Return for which waiting turns offers in hand are meant, oldest first."""
@@ -175,6 +194,7 @@ class Desk:
     def uncertain(self, grant: Grant) -> None:
         """Forget a grant of which nobody here knows whether it ran; its engine will tell."""
         self._started.pop(grant.offer_id, None)
+        self.asked_back.pop(grant.offer_id, None)
 
     def node_lost(self, node: NodeId) -> int:
         """Drop what is held on a dead node; return how many offers that was."""
@@ -182,6 +202,7 @@ class Desk:
         self.held = deque(held for held in self.held if held.grant.node != node)
         self._started = {i: h for i, h in self._started.items() if h.grant.node != node}
         self._resting = {i: h for i, h in self._resting.items() if h.grant.node != node}
+        self.asked_back = {i: until for i, until in self.asked_back.items() if i in self._started}
         for offer_id in self.gangs.node_lost(node):
             self._unsaid[offer_id] = Declined(offer_id)
         return before - len(self.held)
@@ -254,6 +275,7 @@ class Desk:
             self.held = deque(held for held in self.held if held.grant.offer_id != offer_id)
         if reply.withdrawn and self.gangs.wanted:
             self._give_back(now, self.gangs.lost(reply.withdrawn))
+            self.gangs.ask_again()  # the offer of one may have been lost on its way
         self.gangs.refused.update(
             {gang: why for gang, why in reply.gangs_refused if gang in self.gangs.wanted}
         )
@@ -348,6 +370,7 @@ class Desk:
     def _resume(self, now: Instant) -> None:
         """Tell a speaking allocator of grants that rest between two uses."""
         self.silent = False
+        self.gangs.ask_again()
         for held in self.held:
             if held.grant.use > 0:
                 self._say(now, Finished(held.grant.offer_id))
@@ -375,12 +398,18 @@ class Desk:
         return self._rate_per_s * float(2.0 ** (-quiet))
 
 
-def _liking(
-    held: Held, turn: TurnId | None, prefer: NodeId | None, prefix: str
-) -> tuple[bool, bool, bool]:
-    """Return what speaks for an offer: meant for the turn, on the node, has the prefix."""
-    return (
-        turn is not None and held.meant_for == turn,
-        prefer is not None and held.grant.node == prefer,
-        bool(prefix) and prefix in held.cached,
-    )
+def _liking(held: Held, turn: TurnId | None, prefer: NodeId | None, prefix: str) -> int:
+    """Return what speaks most for an offer: its turn, before its node, before what is cached."""
+    if turn is not None and held.meant_for == turn:
+        return MEANT
+    if prefer is not None and held.grant.node == prefer:
+        return NEAR
+    return CACHED if prefix and prefix in held.cached else NOTHING
+
+
+def _liking_at_most(turn: TurnId | None, prefer: NodeId | None, prefix: str) -> int:
+    if turn is not None:
+        return MEANT
+    if prefer is not None:
+        return NEAR
+    return CACHED if prefix else NOTHING

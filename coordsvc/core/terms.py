@@ -89,7 +89,7 @@ class DeskTerms:
 
     ahead_min: int = 4
     """Offers held even when hardly anything arrives, so that a lone turn need not wait."""
-    ahead_max: int = 48
+    ahead_max: int = 128
     """Bounds what is held ahead; beyond it, hoarding costs others more than it saves."""
     suppress_after_us: Micros = Micros(60 * SECOND)
     """Without a phase for so long, hold nothing; the next phase waits one round trip."""

@@ -122,7 +122,7 @@ class OffersSettings(Node):
     """Seconds more before the allocator takes it back: what a message may take."""
     ahead_min: int = Field(default=4, ge=0, le=256)
     """Offers held with hardly any load, so that a lone turn need not wait."""
-    ahead_max: int = Field(default=48, ge=0, le=1_024)
+    ahead_max: int = Field(default=128, ge=0, le=1_024)
     """Offers held ahead of need at most."""
     suppress_after_s: float = Field(default=60.0, ge=1, le=86_400)
     """Seconds without a phase until a desk holds nothing."""
