@@ -31,6 +31,7 @@ from coordsvc.core.units import (
     AgentId,
     DeskId,
     Epoch,
+    GangId,
     Instant,
     Micros,
     NodeId,
@@ -318,6 +319,9 @@ class FakePool:
         """While it is, calls fail at once."""
         self._offers = list(offered)
         self._withdrawn: list[OfferId] = []
+        self._gangs_refused: list[tuple[GangId, str]] = []
+        self.refuses: str | None = None
+        """Why it does not serve the desk at all."""
         self._news = asyncio.Event()
         self._hung: list[asyncio.Future[None]] = []
 
@@ -333,15 +337,21 @@ class FakePool:
             await self._hung[-1]
         if self.down:
             raise AllocatorSilent("it is down")
-        if wait_s > 0 and not (self._offers or self._withdrawn):
+        if self.refuses is not None:
+            return DeskReply(epoch=self.epoch, refused=self.refuses)
+        if wait_s > 0 and not (self._offers or self._withdrawn or self._gangs_refused):
             self._news.clear()
             with suppress(TimeoutError):
                 async with asyncio.timeout(wait_s):
                     await self._news.wait()
         reply = DeskReply(
-            epoch=self.epoch, offers=tuple(self._offers), withdrawn=tuple(self._withdrawn)
+            epoch=self.epoch,
+            offers=tuple(self._offers),
+            withdrawn=tuple(self._withdrawn),
+            gangs_refused=tuple(self._gangs_refused),
         )
         self._offers.clear()
+        self._gangs_refused.clear()
         self._withdrawn.clear()
         return reply
 
@@ -351,6 +361,10 @@ class FakePool:
 
     def withdraw(self, number: int) -> None:
         self._withdrawn.append(OfferId(number))
+        self._news.set()
+
+    def refuse_gang(self, gang: GangId, why: str) -> None:
+        self._gangs_refused.append((gang, why))
         self._news.set()
 
     def dead_calls_end(self) -> None:

@@ -94,9 +94,9 @@ def whole_split(wanted: Mapping[str, float], slots: int) -> dict[str, int]:
 
 def neighbours(split: Mapping[str, int]) -> list[dict[str, int]]:
     """Return the splits that one slot's move makes; nobody is left with none."""
-    found = []
-    for giver, slots in split.items():
-        for taker in split:
-            if taker != giver and slots > 1:
-                found.append({**split, giver: slots - 1, taker: split[taker] + 1})
-    return found
+    return [
+        {**split, giver: slots - 1, taker: split[taker] + 1}
+        for giver, slots in split.items()
+        for taker in split
+        if taker != giver and slots > 1
+    ]

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from coordsvc.bench.policies_figures import whole_split
 from coordsvc.core.learning import LearningTerms
@@ -48,7 +48,9 @@ Say = Callable[[str], None]
 
 def alike(slots: int) -> tuple[NodePlan, ...]:
     """Return a pool of nodes with four slots each."""
-    return (NodePlan(count=-(-slots // 4), slots=4),) if slots % 4 == 0 else (NodePlan(slots=slots),)
+    return (
+        (NodePlan(count=-(-slots // 4), slots=4),) if slots % 4 == 0 else (NodePlan(slots=slots),)
+    )
 
 
 def policy_terms(column: str, settings: SimSettings) -> PolicyTerms:
@@ -105,7 +107,7 @@ def settings_of(
 
 
 @contextmanager
-def doing(workers: int) -> Iterator[Doing[Job, Outcome]]:
+def doing(workers: int) -> Iterator[Doing[Any, Any]]:
     """Give what does jobs, in order: here, or in so many processes."""
     if workers == 1:
         yield map
@@ -114,7 +116,9 @@ def doing(workers: int) -> Iterator[Doing[Job, Outcome]]:
         yield partial(pool.imap, chunksize=1)
 
 
-def by_cell(outcomes: Iterable[tuple[tuple[str, ...], Outcome]]) -> dict[tuple[str, ...], list[Outcome]]:
+def by_cell(
+    outcomes: Iterable[tuple[tuple[str, ...], Outcome]],
+) -> dict[tuple[str, ...], list[Outcome]]:
     """Return outcomes by their cell, in the order that they came."""
     found: dict[tuple[str, ...], list[Outcome]] = {}
     for cell, outcome in outcomes:

@@ -5,7 +5,7 @@ import sys
 import typer
 
 from coordsvc.cli import chat, explain, pool, replay, simulate, status, up
-from coordsvc.cli.bench import account, allocator, engine, faults, overhead
+from coordsvc.cli.bench import account, allocator, engine, faults, overhead, policies
 from coordsvc.core.errors import CoordinationError
 
 app = typer.Typer(
@@ -29,6 +29,7 @@ bench_app.command("account")(account.account)
 bench_app.command("engine")(engine.engine)
 bench_app.command("faults")(faults.faults)
 bench_app.command("allocator")(allocator.allocator)
+bench_app.command("policies")(policies.policies)
 app.add_typer(bench_app, name="bench")
 
 

@@ -166,7 +166,7 @@ class Allocator:
             books.dispatch.held_changed(sent.offer.agent)
             books.desk_changed(choice.desk)
             effects.append(sent)
-        for offer in books.recall.held_ahead():
+        for offer in books.recall.held_ahead(books.gangs.missing()):
             effects += books.take_back(now, offer)
         effects += books.recall.borrowed(now, self.terms)
 
@@ -191,6 +191,7 @@ def _terms_changed(allocator: Allocator, now: Instant, event: TermsChanged) -> l
 
 
 def _unknown(allocator: Allocator, now: Instant, event: object) -> list[Effect]:
+    del allocator, now
     raise ProtocolError(f"{type(event).__name__} is nothing that is told to an allocator")
 
 

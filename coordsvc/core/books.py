@@ -42,6 +42,10 @@ class Books:
     """How often each bound of the terms was reached."""
     unseen: dict[OfferId, int] = field(default_factory=dict)
     """Reports in a row of its engine that lacked an offer that should run there."""
+    told_ended: dict[NodeId, dict[OfferId, Offer]] = field(default_factory=dict)
+    """Grants whose desks said that they ended, until their engines have told what runs."""
+    doubted: dict[OfferId, None] = field(default_factory=dict)
+    """Of those, the ones that their engines once said run all the same."""
     refusals_end: list[tuple[Instant, DeskId]] = field(default_factory=list)
     """When desks may be tried again that refused a node, or declined too fast."""
 
@@ -126,19 +130,30 @@ class Books:
         """End a grant on the engine's word; an acceptance that was never heard of is implied."""
         effects: list[Effect] = []
         offer = self.ledger.find(offer_id)
+        began = offer.since
         if offer.state is not ACCEPTED:
             effects.append(self._start(now, offer, offer.bundle))
-        else:
+            began = Instant(now - compute_us)
+        if began < now:  # else nothing is known of it
             end = Ended(
                 agent=offer.agent,
                 node_bundle=offer.bundle,
-                began=offer.since,
+                began=began,
                 ended=now,
                 compute_us=compute_us,
                 late=late,
             )
             self.dispatch.policy.ended(now, end)
         return effects + self.free(now, offer_id, RELEASED)
+
+    def ended_on_word(self, offer: Offer) -> None:
+        """Remember, until its engine has told what runs, that a desk said that a grant ended."""
+        told = self.told_ended.setdefault(offer.node, {})
+        told[offer.offer_id] = offer
+        if len(told) > self.terms.ends_per_node_max:
+            self.met("ends_per_node_max")
+            self.doubted.pop(next(iter(told)), None)
+            del told[next(iter(told))]
 
     def refuse(self, now: Instant, offer: Offer, refuse_for: Micros) -> None:
         """Let the offer's desk not be offered its node for a while."""
@@ -148,6 +163,7 @@ class Books:
         until = after(now, min(refuse_for, self.terms.refuse_for_max_us))
         if state.refuse(offer.node, until, self.terms.filters_per_desk_max):
             self.met("filters_per_desk_max")
+            self.dispatch.no_longer_picky(state.desk)  # the forgotten node may be offered again
         heapq.heappush(self.refusals_end, (until, state.desk))
 
     def count_decline(self, now: Instant, desk: DeskId) -> None:

@@ -13,7 +13,7 @@ def check_name(name: str, terms: Terms) -> None:
     """Raise `ProtocolError` if the name is empty, or longer than may be."""
     if not 0 < len(name) <= terms.name_chars_max:
         raise ProtocolError(
-            f"a name of {len(name)} characters ({name[:16]!r}...); 1 to {terms.name_chars_max} may be"
+            f"a name of {len(name)} characters ({name[:16]!r}); 1 to {terms.name_chars_max} may be"
         )
 
 

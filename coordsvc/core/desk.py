@@ -9,13 +9,14 @@ What was told to an allocator that may have heard it is never used again: it may
 """
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from coordsvc.core.acceptance import Decline, Need, answer
 from coordsvc.core.exchange import DeskReply, DeskReport
 from coordsvc.core.filters import ANY_NODE, NodeFilter
 from coordsvc.core.gangs_in_hand import GangsInHand
+from coordsvc.core.liking import NOTHING, Held, liking, most_liked
 from coordsvc.core.messages import Accepted, Declined, DeskEvent, Finished, Member
 from coordsvc.core.offers import Grant, Ticket
 from coordsvc.core.resources import Resources
@@ -36,22 +37,6 @@ from coordsvc.core.units import (
     since,
 )
 from coordsvc.core.waits import Wait
-
-NOTHING, CACHED, NEAR, MEANT = range(4)
-"""What speaks for an offer, the later the more."""
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """An offer in hand. `use` is how many phases have run under it."""
-
-    grant: Grant
-    lapses: Instant
-    attributes: Mapping[str, str]
-    cached: frozenset[str] = frozenset()
-    meant_for: TurnId | None = None
-    once: bool = False
-    """Part of a gang: nothing else runs under it afterwards."""
 
 
 @dataclass(slots=True)
@@ -129,23 +114,13 @@ class Desk:
         """
         if not self.waiting:
             turn = None
-        most_possible = _liking_at_most(turn, prefer, prefix)
-        best: Held | None = None
-        most = NOTHING - 1
-        for held in self.held:
-            if held.grant.bundle.covers(enough):
-                speaks = _liking(held, turn, prefer, prefix)
-                if speaks == most_possible:
-                    return held
-                if speaks > most:
-                    best, most = held, speaks
-        return best
+        return most_liked(self.held, enough, turn, prefer, prefix)
 
     def has_near(self, prefer: NodeId | None, prefix: str) -> bool:
         """Tell whether an offer is in hand where a conversation is cached, or nobody knows."""
         if prefer is None and not prefix:
             return True
-        return any(_liking(held, None, prefer, prefix) > NOTHING for held in self.held)
+        return any(liking(held, None, prefer, prefix) > NOTHING for held in self.held)
 
     def meant_in_hand(self) -> tuple[TurnId, ...]:
         """Return for which waiting turns offers in hand are meant, oldest first."""
@@ -396,20 +371,3 @@ class Desk:
             return 0.0
         quiet = since(self._last_arrival, now) / self.terms.rate_window_us
         return self._rate_per_s * float(2.0 ** (-quiet))
-
-
-def _liking(held: Held, turn: TurnId | None, prefer: NodeId | None, prefix: str) -> int:
-    """Return what speaks most for an offer: its turn, before its node, before what is cached."""
-    if turn is not None and held.meant_for == turn:
-        return MEANT
-    if prefer is not None and held.grant.node == prefer:
-        return NEAR
-    return CACHED if prefix and prefix in held.cached else NOTHING
-
-
-def _liking_at_most(turn: TurnId | None, prefer: NodeId | None, prefix: str) -> int:
-    if turn is not None:
-        return MEANT
-    if prefer is not None:
-        return NEAR
-    return CACHED if prefix else NOTHING

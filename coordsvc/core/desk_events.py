@@ -69,9 +69,7 @@ def _check_fits_somewhere(books: Books, event: DeskJoined, least: Resources) -> 
         shelf
         for shelf in books.ledger.rooms.shelves.values()
         if shelf.capacity
-        and (
-            shelf.reserved_for is None or f"{event.agent}/".startswith(f"{shelf.reserved_for}/")
-        )
+        and (shelf.reserved_for is None or f"{event.agent}/".startswith(f"{shelf.reserved_for}/"))
     ]
     if shelves and not any(shelf.capacity.covers(least) for shelf in shelves):
         largest = max(shelves, key=lambda shelf: shelf.capacity.at_most(least).amounts())
@@ -174,6 +172,8 @@ def declined(books: Books, now: Instant, event: Declined) -> list[Effect]:
 def finished(books: Books, now: Instant, event: Finished) -> list[Effect]:
     """Take the engine's word, relayed by a desk, that a grant has ended."""
     _own(books, event)
+    offer = books.ledger.find(event.offer_id)
+    books.ended_on_word(offer)
     return books.finish(now, event.offer_id, event.compute_us, late=event.late)
 
 

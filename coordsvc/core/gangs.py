@@ -19,6 +19,7 @@ from coordsvc.core.ledger import Ledger
 from coordsvc.core.messages import Effect, GangRefused, GangWanted, Member
 from coordsvc.core.offers import RESCINDED
 from coordsvc.core.queues import Kind
+from coordsvc.core.resources import Resources
 from coordsvc.core.units import DeskId, GangId, Instant, Micros, OfferId, after
 
 
@@ -59,6 +60,8 @@ class Gangs:
     unstarted: dict[GangId, dict[OfferId, None]] = field(default_factory=dict)
     """Offers of complete gangs that no phase has started under."""
     gathering: GangId | None = None
+    nearer: bool = False
+    """Something was set aside by the event at hand, or gathering began."""
     alarms: list[tuple[Instant, GangId]] = field(default_factory=list)
 
     def want(self, now: Instant, wanted: GangWanted) -> None:
@@ -133,6 +136,26 @@ class Gangs:
             return ()
         return tuple(self.unstarted.pop(gang_id))
 
+    def missing(self) -> list[tuple[Kind, int]]:
+        """Return what the gang still lacks that gathers, if it has come nearer; how many of each.
+
+        Once each time: what is made free and does not help it must not be taken back again.
+        """
+        nearer, self.nearer = self.nearer, False
+        if (
+            not nearer
+            or self.gathering is None
+            or (gang := self.waiting.get(self.gathering)) is None
+        ):
+            return []
+        return [
+            (kind, member.least - len(offers))
+            for member, kind, offers in zip(
+                gang.wanted.members, gang.kinds, gang.aside, strict=True
+            )
+            if self.ledger.roles.get(member.agent).within_limits(member.bundle)
+        ]
+
     def next_alarm(self) -> Instant | None:
         """Return when a gang has gathered or rested long enough."""
         return self.alarms[0][0] if self.alarms else None
@@ -152,16 +175,19 @@ class Gangs:
 
     def _try(self, gang: Gang, now: Instant) -> list[Effect]:
         grown_before = dict(self.ledger.grown)
+        had = sum(map(len, gang.aside))
         complete = self._set_aside(gang, now, most=False)
         if complete:
             self._set_aside(gang, now, most=True)
             return self._issue(gang, now)
         gang.grown_at_failure = gang.grown()
-        if self.gathering is None:
+        begins = self.gathering is None
+        if begins:
             self.gathering = gang.wanted.gang
             gang.gathers_until = after(now, self.issuer.terms.gang_hold_us)
             heapq.heappush(self.alarms, (gang.gathers_until, gang.wanted.gang))
         if self.gathering == gang.wanted.gang:
+            self.nearer = begins or sum(map(len, gang.aside)) > had
             self._members_changed(gang)
         else:
             self._give_back(gang, now)
@@ -238,6 +264,14 @@ class Gangs:
         """Refuse what would not fit if nothing else were held; where there are no nodes, wait."""
         if not self.ledger.capacity:
             return
+        whole = sum(
+            (member.bundle for member in wanted.members for _ in range(member.least)),
+            start=Resources(),
+        )
+        if not self.ledger.total.covers(whole):
+            raise ProtocolError(
+                f"gang {wanted.gang} needs {whole}; the pool has {self.ledger.total}"
+            )
         for member in wanted.members:
             fits = sum(
                 count * capacity.times_held(member.bundle)

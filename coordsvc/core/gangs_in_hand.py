@@ -26,8 +26,10 @@ class GangsInHand:
         self.news.append(wanted)
 
     def ask_again(self) -> None:
-        """Tell a new allocator, which knows of none, what is still wanted."""
-        self.news = [wanted for gang, wanted in self.wanted.items() if gang not in self._held]
+        """Tell again what is still wanted: whoever should know of it may have never heard."""
+        given_up = [one for one in self.news if isinstance(one, GangGivenUp)]
+        missing = [wanted for gang, wanted in self.wanted.items() if gang not in self._held]
+        self.news = [*given_up, *missing]
 
     def offered(self, gang: GangId, grant: Grant, lapses: Instant) -> bool:
         """Take an offer of a gang; return whether anybody still wants it."""

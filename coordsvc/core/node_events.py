@@ -1,6 +1,7 @@
 """What happens in the pool when something is told of a node."""
 
 from coordsvc.core.books import Books, is_here
+from coordsvc.core.bounds import check_attributes, check_name
 from coordsvc.core.errors import ProtocolError
 from coordsvc.core.messages import (
     Drained,
@@ -10,6 +11,7 @@ from coordsvc.core.messages import (
     NodeJoined,
     NodeLost,
     NodeReopened,
+    Preempt,
     Reconciled,
     Void,
     Voided,
@@ -27,9 +29,12 @@ def node_joined(books: Books, now: Instant, event: NodeJoined) -> list[Effect]:
         raise ProtocolError(f"node {node} has joined already")
     if len(books.ledger.capacity) >= books.terms.nodes_max:
         raise ProtocolError(books.met("nodes_max"))
+    check_name(node, books.terms)
+    check_attributes(event.attributes, books.terms)
     reserved = sum(event.reserved.values(), start=Resources())
     if not event.capacity.covers(reserved):
         raise ProtocolError(f"node {node} has {event.capacity}; {reserved} is reserved of it")
+    _check_running(books, event)
     parts = _parts_of_running(books, event)
     known = {shelf.reserved_for for shelf in books.ledger.rooms.shelves.values()}
     books.ledger.add_node(
@@ -54,6 +59,18 @@ def node_joined(books: Books, now: Instant, event: NodeJoined) -> list[Effect]:
         books.dispatch.held_changed(offer.agent)
         effects.append(Granted(offer))
     return effects
+
+
+def _check_running(books: Books, event: NodeJoined) -> None:
+    """Refuse a node that runs more than it has, or what is known to run elsewhere."""
+    running = sum((grant.bundle for grant in event.running), start=Resources())
+    if not event.capacity.covers(running):
+        raise ProtocolError(f"node {event.node} has {event.capacity}, and says that {running} runs")
+    if len({grant.offer_id for grant in event.running}) < len(event.running):
+        raise ProtocolError(f"node {event.node} says of one grant twice that it runs")
+    for grant in event.running:
+        if grant.offer_id in books.ledger.offers or grant.offer_id > books.issuer.last():
+            raise ProtocolError(f"offer {grant.offer_id} was not made on node {event.node}")
 
 
 def _parts_of_running(books: Books, event: NodeJoined) -> dict[OfferId, RoleId | None] | None:
@@ -93,6 +110,8 @@ def node_lost(books: Books, now: Instant, event: NodeLost) -> list[Effect]:
     books.gangs.node_lost(frozenset(offer.offer_id for offer in offers))
     books.ledger.remove_node(node)
     books.issuer.cached.pop(node, None)
+    for offer_id in books.told_ended.pop(node, {}):
+        books.doubted.pop(offer_id, None)
     for state in books.dispatch.desks.values():
         state.refused_until.pop(node, None)
     return effects
@@ -102,6 +121,10 @@ def draining(books: Books, now: Instant, event: NodeDraining) -> list[Effect]:
     """Offer nothing more on a node, and take back what is there."""
     asked_back = books.recall.drain(now, event)
     effects: list[Effect] = []
+    gathered = [one for one in books.ledger.on_node(event.node) if one.state is GATHERED]
+    books.gangs.node_lost(frozenset(one.offer_id for one in gathered))
+    for offer in gathered:
+        books.free(now, offer.offer_id, RESCINDED)  # nobody knew of it
     for offer in books.ledger.on_node(event.node):
         if books.ledger.offers[offer.offer_id].state is ISSUED:  # else its gang was broken up
             effects += books.take_back(now, offer)
@@ -136,7 +159,23 @@ def reconciled(books: Books, now: Instant, event: Reconciled) -> list[Effect]:
                 effects += books.start(now, offer, offer.bundle)
         elif offer.state is not ISSUED:
             effects += _not_seen(books, offer)
-    return effects
+    return effects + _runs_all_the_same(books, event)
+
+
+def _runs_all_the_same(books: Books, event: Reconciled) -> list[Effect]:
+    """Have the engine end what a desk said has ended, and what runs in two reports after that.
+
+    Once may be a report that was under way. Its bundle may be somebody else's already.
+    """
+    told = books.told_ended.pop(event.node, {})
+    runs = {offer_id: offer for offer_id, offer in told.items() if offer_id in event.running}
+    again = [offer for offer_id, offer in runs.items() if offer_id in books.doubted]
+    for offer_id in told:
+        books.doubted.pop(offer_id, None)
+    if runs:
+        books.told_ended[event.node] = runs
+        books.doubted.update(dict.fromkeys(runs))
+    return [Preempt(offer) for offer in again]
 
 
 def _learn_cached(books: Books, node: NodeId, cached: frozenset[str]) -> None:

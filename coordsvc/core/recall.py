@@ -7,9 +7,9 @@ time, preempted; a role is never taken below its own guarantee. A node that drai
 
 import heapq
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 
 from coordsvc.core.desks import DeskState
 from coordsvc.core.dispatch import Dispatch
@@ -72,15 +72,19 @@ class Recall:
         """Return when the next grant is to be preempted."""
         return self.alarms[0][0] if self.alarms else None
 
-    def held_ahead(self) -> Iterator[Offer]:
+    def held_ahead(self, gathering: Iterable[tuple[Kind, int]] = ()) -> Iterator[Offer]:
         """Yield offers to rescind, each once the one before has been: for phases in vain.
 
-        Only where it helps: a phase that no node suits must not cost others their offers.
+        `gathering`: what a gang lacks that gathers, and how many of each. Only where it helps: a
+        phase that no node suits must not cost others their offers.
         """
         if not self.spare:
             return
-        for kind in self.dispatch.kinds_full_and_waiting():
-            unmet = self.dispatch.unmet(kind) - sum(shelf.voiding for shelf in kind.shelves)
+        phases = (
+            (kind, self.dispatch.unmet(kind)) for kind in self.dispatch.kinds_full_and_waiting()
+        )
+        for kind, needed in chain(phases, gathering):
+            unmet = needed - sum(shelf.voiding for shelf in kind.shelves)
             while unmet > 0 and (offer := self._most_ahead(kind)) is not None:
                 yield offer
                 unmet -= 1

@@ -109,6 +109,8 @@ class Kept:
     expiries: tuple[tuple[Instant, OfferId], ...] = ()
     refusals_end: tuple[tuple[Instant, DeskId], ...] = ()
     unseen: Mapping[OfferId, int]
+    told_ended: Mapping[NodeId, tuple[Offer, ...]]
+    doubted: tuple[OfferId, ...] = ()
     limits_met: Mapping[str, int]
 
 
@@ -180,6 +182,8 @@ def capture(allocator: Allocator) -> Kept:
         expiries=tuple(sorted(books.issuer.expiries)),
         refusals_end=tuple(sorted(books.refusals_end)),
         unseen=dict(books.unseen),
+        told_ended={node: tuple(told.values()) for node, told in books.told_ended.items()},
+        doubted=tuple(books.doubted),
         limits_met=dict(books.limits_met),
     )
 
@@ -322,6 +326,10 @@ def _restore_rest(allocator: Allocator, kept: Kept) -> None:
     books.recall.spare = dict.fromkeys(sorted(kept.spare))
     books.refusals_end = _heap(kept.refusals_end)
     books.unseen = dict(kept.unseen)
+    books.told_ended = {
+        node: {offer.offer_id: offer for offer in told} for node, told in kept.told_ended.items()
+    }
+    books.doubted = dict.fromkeys(kept.doubted)
     books.limits_met = Counter(kept.limits_met)
 
 

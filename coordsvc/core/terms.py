@@ -64,6 +64,8 @@ class Terms:
     """Of one filter, and values that one of them allows."""
     filter_names_max: int = 1_024
     """Attributes that filters ask for, all together: each sorts all nodes again."""
+    ends_per_node_max: int = 4_096
+    """Ends that desks told of one node, and its engine has not confirmed; it reports each second."""
     cached_per_node_max: int = 256
     """Prefixes that a node may be known to have cached."""
     weight_max: int = 1_000

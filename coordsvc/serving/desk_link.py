@@ -57,6 +57,8 @@ class LinkedDesk:
         self._listening: asyncio.Task[None] | None = None
         self._calls: set[asyncio.Task[None]] = set()
         """All that are unanswered."""
+        self._unserved = False
+        """The allocator refuses the desk, at once: to listen is to wait before asking again."""
         self._awaited: set[asyncio.Future[None]] = set()
         """One for each call whose answer is still waited for."""
 
@@ -117,16 +119,22 @@ class LinkedDesk:
         waiter: asyncio.Future[tuple[Grant, ...]] = asyncio.get_running_loop().create_future()
         self._gang_waiters[gang] = waiter
         self._arm()
+        taken = False
         try:
             async with asyncio.timeout(since(now, deadline) / SECOND):
-                return await waiter
+                grants = await waiter
+            taken = True
         except TimeoutError:
             raise DeadlinePassed(f"gang {gang} was not complete in time") from None
         finally:
             del self._gang_waiters[gang]
             if not waiter.done() or waiter.cancelled() or waiter.exception() is not None:
                 self._desk.give_up_gang(self._clock.now(), gang)
+            elif not taken:
+                for grant in waiter.result():
+                    self.finished(grant)  # it came just when its caller left
             self._arm()
+        return grants
 
     def finished(self, grant: Grant, compute_us: Micros = Micros(0), *, late: bool = False) -> None:
         """Pass on the engine's word that nothing runs under the grant any more."""
@@ -144,8 +152,9 @@ class LinkedDesk:
             self._desk.epoch_fenced(grant.node, grant.epoch)
 
     def node_lost(self, node: NodeId) -> None:
-        """Drop what is held on a dead node."""
+        """Drop what is held on a dead node; gangs that were partly there are asked for anew."""
         self._desk.node_lost(node)
+        self._arm()
 
     def _gave_up(self, waiter: Waiter) -> None:
         """Strike out a waiter that went away; what was given to it too late is given back."""
@@ -231,7 +240,9 @@ class LinkedDesk:
     async def _listen(self) -> None:
         while True:
             await self._ask(0.0 if self._desk.silent else LISTEN_S)
-            if self._desk.silent:
+            if self._unserved:
+                await asyncio.sleep(LISTEN_S)
+            elif self._desk.silent:
                 await asyncio.sleep(RETRY_S)
 
     async def _ask(self, wait_s: float) -> None:
@@ -264,6 +275,7 @@ class LinkedDesk:
             if not awaited.done():
                 self._fell_silent()
             return
+        self._unserved = reply.refused is not None
         self._desk.heard(sent, self._clock.now(), reply, waited=wait_s > 0)
         self._serve()
         if self._desk.epoch != epoch:

@@ -196,8 +196,8 @@ class EngineReplica:
                     async for chunk in chunks:
                         if chunk.report is not None:
                             ended()  # before anybody hears of it, and uses the grant again
+                            self._cached.used(request.prefix_key)
                         yield chunk
-                self._cached.used(request.prefix_key)
             except CoordinationError as error:
                 ended()
                 yield Failure(error)

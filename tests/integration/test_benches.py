@@ -65,3 +65,15 @@ def test_allocator_compares_what_a_lease_costs_in_pools_of_two_sizes() -> None:
     assert told["grants_per_second"] > 0
     # the drivers' count of batches, and the allocator's own of leases
     assert told["through_the_actor"]["leases_per_exchange"] > 1
+
+
+def test_policies_are_held_against_all_that_they_must_show() -> None:
+    told = bench("policies", "--quick")
+    assert set(told["matrix"]) == {
+        *("poisson", "bursty", "diurnal", "phase_skewed", "heavy_tailed"),
+        *("tenants", "heterogeneous", "closed_loop", "two_window", "rotating"),
+    }
+    assert set(told["gain"]["share_of_bound"]) == {"two_window", "rotating"}
+    assert told["tails"]["p95_vs_round_robin"] > 0
+    # so short a run meets no target; but each is told
+    assert all(shown["target"] > 0 for shown in told["must_show"])

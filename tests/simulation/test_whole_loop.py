@@ -10,11 +10,12 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from coordsvc.core.allocator import Allocator
 from coordsvc.core.desk import Desk
 from coordsvc.core.guard import Guard, Refusal
-from coordsvc.core.messages import DeskJoined, NodeJoined, SendOffer, Wanted
+from coordsvc.core.messages import DeskJoined, Member, NodeJoined, SendOffer, Wanted
 from coordsvc.core.offers import Grant, Offer
 from coordsvc.core.resources import Resources
-from coordsvc.core.units import AgentId, DeskId, Epoch, Instant, NodeId
-from tests.simulation.world import REPEATABLE, Message, World
+from coordsvc.core.terms import DeskTerms
+from coordsvc.core.units import SECOND, AgentId, DeskId, Epoch, Instant, Micros, NodeId
+from tests.simulation.world import REPEATABLE, Ending, Message, World
 
 GPU, HALF, QUARTER = (Resources(gpu_milli=amount) for amount in (1_000, 500, 250))
 CAPACITIES = st.sampled_from([GPU, Resources(gpu_milli=750), HALF])
@@ -130,6 +131,45 @@ class WholeLoop(RuleBasedStateMachine):
     @rule(data=st.data())
     def the_allocator_believes_a_desk_dead(self, data: st.DataObject) -> None:
         self.world.desk_out_of_sight(data.draw(st.sampled_from(sorted(self.world.lines))))
+
+    # Gangs, and what is asked back
+
+    @precondition(lambda self: self.world.desks)
+    @rule(data=st.data(), bundle=BUNDLES, least=st.integers(1, 2), more=st.integers(0, 1))
+    def a_gang_is_wanted(
+        self, data: st.DataObject, bundle: Resources, least: int, more: int
+    ) -> None:
+        """Of one agent's bundles and one of the other's, at the same time."""
+        members = (
+            Member(agent=AgentId("planner"), bundle=bundle, least=least, most=least + more),
+            Member(agent=AgentId("responder"), bundle=QUARTER),
+        )
+        self.world.gang_is_wanted(self.any_desk(data), members)
+
+    @precondition(lambda self: any(desk.gangs.wanted for desk in self.world.desks.values()))
+    @rule(data=st.data())
+    def a_gang_is_given_up(self, data: st.DataObject) -> None:
+        desk = self.any_desk(data)
+        if desk.gangs.wanted:
+            gang = data.draw(st.sampled_from(sorted(desk.gangs.wanted)))
+            self.world.gang_is_given_up(desk, gang)
+
+    @precondition(lambda self: any(desk.asked_back for desk in self.world.desks.values()))
+    @rule(data=st.data())
+    def a_desk_ends_what_is_asked_back(self, data: st.DataObject) -> None:
+        self.world.desk_obeys(self.any_desk(data))
+
+    @precondition(lambda self: self.world.joined - self.world.draining)
+    @rule(data=st.data(), within=MOMENTS, preempt=st.booleans())
+    def an_engine_drains(self, data: st.DataObject, within: int, preempt: bool) -> None:
+        open_ones = sorted(self.world.joined - self.world.draining)
+        node = data.draw(st.sampled_from(open_ones))
+        self.world.node_drains(node, Micros(within), preempt=preempt)
+
+    @precondition(lambda self: self.world.draining)
+    @rule(data=st.data())
+    def an_engine_is_offered_again(self, data: st.DataObject) -> None:
+        self.world.node_reopens(data.draw(st.sampled_from(sorted(self.world.draining))))
 
     # Engines
 
@@ -341,6 +381,96 @@ def test_an_engine_that_was_only_out_of_sight_does_not_honour_what_was_given_up(
     world.drain()
     assert [grant.agent for _, grant in world.running()] == ["responder"]
     assert world.broken_reservations() == 0
+
+
+# What the machine must be able to reach, or it proves nothing about it
+
+
+def gang(planners: int, bundle: Resources = QUARTER) -> tuple[Member, ...]:
+    return (
+        Member(agent=AgentId("planner"), bundle=bundle, least=planners, most=planners),
+        Member(agent=AgentId("responder"), bundle=bundle),
+    )
+
+
+def test_a_gang_outlives_the_allocator_that_was_asked_for_it() -> None:
+    world, node, (planner, responder) = small_world("planner", "responder")
+    exchange(world, responder)
+    world.phase_arrives(responder, GPU)
+    exchange(world, responder)
+    world.gang_is_wanted(planner, gang(2))
+    exchange(world, planner)
+    world.allocator_dies()
+    world.desk_reports(planner)
+    world.drain()
+    world.allocator_starts()
+    world.node_asks_to_join(node)
+    world.drain()
+    world.phase_ends(*next(world.running()))
+    for _ in range(2):
+        exchange(world, planner)
+        world.engine_reports(node)
+    exchange(world, planner)
+    assert [len(grants) for grants in world.complete] == [3]
+    assert sorted(grant.agent for _, grant in world.running()) == [
+        "planner",
+        "planner",
+        "responder",
+    ]
+    assert world.broken_reservations() == 0
+
+
+def test_a_gang_whose_offers_never_arrived_is_asked_for_anew() -> None:
+    world, _, (planner, _) = small_world("planner", "responder")
+    planner.terms = DeskTerms(ahead_min=0, ahead_max=0)
+    exchange(world, planner)
+    world.gang_is_wanted(planner, gang(1))
+    world.desk_reports(planner)
+    world.deliver(world.post.pop(0))
+    world.lose(world.post.pop(0))  # the reply, with the offers of both
+    for _ in range(3):
+        exchange(world, planner)
+        world.time_passes(3 * SECOND)
+        world.drain()
+    assert [len(grants) for grants in world.complete] == [2]
+
+
+def test_a_guarantee_that_was_lent_is_preempted_though_the_first_word_of_it_is_lost() -> None:
+    world, _, (planner, responder) = small_world("planner", "responder", bundle=HALF)
+    for _ in range(2):
+        world.phase_arrives(planner, HALF)
+    exchange(world, planner)
+    assert [grant.agent for _, grant in world.running()] == ["planner", "planner"]
+    world.phase_arrives(responder, HALF)
+    exchange(world, responder)
+    world.time_passes(SECOND)
+    assert [type(message) for message in world.post] == [Ending]
+    world.lose(world.post.pop())
+    assert world.preempted == 0
+    world.time_passes(3 * SECOND)
+    world.drain()
+    assert world.preempted == 1
+    for _ in range(2):
+        world.engine_reports(next(iter(world.guards)))
+        world.drain()
+        exchange(world, responder)
+    assert sorted(grant.agent for _, grant in world.running()) == ["planner", "responder"]
+    assert world.broken_reservations() == 0
+
+
+def test_what_started_while_its_node_was_being_drained_is_asked_back_too() -> None:
+    world, node, (planner, _) = small_world("planner", "responder", bundle=HALF)
+    exchange(world, planner)
+    world.node_drains(node, Micros(1), preempt=True)
+    world.post.clear()  # the question is lost; and the desk has not heard yet
+    world.phase_arrives(planner, HALF)
+    world.drain()
+    exchange(world, planner)
+    assert list(planner.asked_back) == [grant.offer_id for _, grant in world.running()] != []
+    world.time_passes(SECOND)
+    world.drain()
+    assert world.preempted == 1
+    assert not list(world.running())
 
 
 TestWholeLoop = WholeLoop.TestCase

@@ -9,6 +9,7 @@ network as a list from which somebody takes the next message to arrive. What may
     desk            engine      Work            yes   yes    the engine never sees it
     engine          desk        Outcome         yes   no     the desk is left uncertain
     allocator       engine      Question        yes   yes    it is asked again some day
+    allocator       engine      Ending          yes   yes    it is preempted again after a while
     engine          allocator   Word (event)    yes   yes    the next one says it again
     allocator       engine      Fence           yes   yes    the engine asks to be joined again
     engine          allocator   Joined          yes   no     the same
@@ -24,38 +25,51 @@ from coordsvc.core.desk import Desk
 from coordsvc.core.exchange import DeskReply, DeskReport
 from coordsvc.core.guard import Guard, Refusal
 from coordsvc.core.messages import (
+    AskBack,
     DeskJoined,
     DeskLost,
     Effect,
     Event,
+    GangRefused,
+    Member,
+    NodeDraining,
     NodeJoined,
     NodeLost,
+    NodeReopened,
+    Preempt,
     Reconciled,
+    Refused,
     SendOffer,
     Ticked,
     Void,
     Voided,
-    Wanted,
     Withdraw,
 )
 from coordsvc.core.offers import Grant, Ticket
 from coordsvc.core.resources import Resources
+from coordsvc.core.roles import RoleTerms
 from coordsvc.core.terms import DeskTerms, Terms
 from coordsvc.core.units import (
     SECOND,
     AgentId,
     DeskId,
     Epoch,
+    GangId,
     Instant,
     Micros,
     NodeId,
     OfferId,
+    RoleId,
 )
 
 TERMS = Terms(
     offer_lasts_us=Micros(2 * SECOND),
     offer_margin_us=Micros(SECOND // 10),
     refuse_for_max_us=Micros(3 * SECOND),
+    roles={RoleId("responder"): RoleTerms(guarantee=Resources(gpu_milli=500))},
+    ask_back_us=Micros(SECOND // 2),
+    gang_hold_us=Micros(SECOND // 4),
+    gang_rest_max_us=Micros(SECOND),
 )
 DESK_TERMS = DeskTerms(ahead_min=1, ahead_max=3)
 LONG_US = Micros(DESK_TERMS.suppress_after_us + 10 * SECOND)
@@ -104,6 +118,14 @@ class Question:
 
 
 @dataclass(frozen=True)
+class Ending:
+    """An engine is to end what runs under a grant."""
+
+    node: NodeId
+    offer_id: OfferId
+
+
+@dataclass(frozen=True)
 class Word:
     """What an engine tells whichever allocator there is."""
 
@@ -130,8 +152,8 @@ class Joined:
     running: tuple[Grant, ...] | None
 
 
-Message = Report | Reply | Work | Outcome | Question | Word | Fence | Joined
-REPEATABLE = Work | Question | Word | Fence
+Message = Report | Reply | Work | Outcome | Question | Ending | Word | Fence | Joined
+REPEATABLE = Work | Question | Ending | Word | Fence
 
 
 @dataclass
@@ -140,6 +162,22 @@ class Line:
 
     offers: list[Ticket] = field(default_factory=list)
     withdrawn: list[OfferId] = field(default_factory=list)
+    asked_back: list[tuple[OfferId, Micros]] = field(default_factory=list)
+    gangs_refused: list[tuple[GangId, str]] = field(default_factory=list)
+
+    def tell(self, effect: Effect) -> None:
+        match effect:
+            case SendOffer(_, ticket):
+                self.offers.append(ticket)
+            case Withdraw(offer):
+                self.offers = [t for t in self.offers if t.offer_id != offer.offer_id]
+                self.withdrawn.append(offer.offer_id)
+            case AskBack(offer, within):
+                self.asked_back.append((offer.offer_id, within))
+            case GangRefused(gang, _, why):
+                self.gangs_refused.append((gang, why))
+            case _:
+                raise ValueError(effect)
 
 
 @dataclass
@@ -153,6 +191,10 @@ class World:
     attempts: dict[NodeId, int] = field(default_factory=dict)
     """Engines that the allocator is fencing or has joined, by the attempt that counts."""
     joined: set[NodeId] = field(default_factory=set)
+    draining: set[NodeId] = field(default_factory=set)
+    complete: list[tuple[Grant, ...]] = field(default_factory=list)
+    """Gangs that a desk had in hand as a whole."""
+    preempted: int = 0
     guards: dict[NodeId, Guard] = field(default_factory=dict)
     desks: dict[DeskId, Desk] = field(default_factory=dict)
     post: list[Message] = field(default_factory=list)
@@ -165,7 +207,7 @@ class World:
         """Let a new allocator, of the next epoch, begin with nothing."""
         self.epochs += 1
         self.allocator = Allocator(epoch=Epoch("world", self.epochs), terms=TERMS)
-        self.lines, self.attempts, self.joined = {}, {}, set()
+        self.lines, self.attempts, self.joined, self.draining = {}, {}, set(), set()
 
     def allocator_dies(self) -> None:
         self.allocator = None
@@ -195,7 +237,18 @@ class World:
         self.attempts.pop(node, None)
         if node in self.joined:
             self.joined.remove(node)
+            self.draining.discard(node)
             self.tell(NodeLost(node))
+
+    def node_drains(self, node: NodeId, within: Micros, *, preempt: bool) -> None:
+        """Have a node emptied, unless guarantees need it."""
+        effects = self.tell(NodeDraining(node, within, preempt))
+        if not any(isinstance(effect, Refused) for effect in effects):
+            self.draining.add(node)
+
+    def node_reopens(self, node: NodeId) -> None:
+        self.draining.remove(node)
+        self.tell(NodeReopened(node))
 
     def desk_starts(self, agent: str, bundle: Resources) -> None:
         self.born += 1
@@ -218,6 +271,19 @@ class World:
     def phase_ends(self, guard: Guard, grant: Grant) -> None:
         guard.finish(grant)
         self.post.append(Outcome(grant))
+
+    def gang_is_wanted(self, desk: Desk, members: tuple[Member, ...]) -> None:
+        self.born += 1
+        desk.ask_gang(self.now, GangId(f"g{self.born}"), members)
+
+    def gang_is_given_up(self, desk: Desk, gang: GangId) -> None:
+        desk.give_up_gang(self.now, gang)
+
+    def desk_obeys(self, desk: Desk) -> None:
+        """Let a desk end what it was asked to give back."""
+        for guard, grant in list(self.running()):
+            if grant.desk == desk.desk and grant.offer_id in desk.asked_back:
+                self.phase_ends(guard, grant)
 
     def desk_reports(self, desk: Desk) -> None:
         self.post.append(Report(desk.report(self.now), self.now))
@@ -245,15 +311,11 @@ class World:
                 self._work_arrives(grant)
             case Outcome():
                 self._outcome_arrives(message)
-            case Question(node, offer_id):
-                if (guard := self.guards.get(node)) is not None:
-                    self.post.append(Word(Voided(offer_id, guard.void(offer_id))))
+            case Question() | Ending() | Fence():
+                if (guard := self.guards.get(message.node)) is not None:
+                    self._engine_hears(guard, message)
             case Word(event):
                 self.tell(event)
-            case Fence(node, epoch, above, attempt):
-                if (guard := self.guards.get(node)) is not None:
-                    running = guard.fence(epoch, above)
-                    self.post.append(Joined(node, epoch, attempt, running))
             case Joined(node, epoch, attempt, running):
                 self._joined(node, epoch, attempt, running)
 
@@ -272,7 +334,7 @@ class World:
             case Fence(node, _, _, attempt) | Joined(node, _, attempt, _):
                 if self.attempts.get(node) == attempt and node not in self.joined:
                     del self.attempts[node]
-            case Question() | Word():
+            case Question() | Ending() | Word():
                 pass
 
     def _report_arrives(self, message: Report) -> None:
@@ -282,15 +344,18 @@ class World:
             return
         if report.desk not in self.lines:
             self.lines[report.desk] = Line()
-            self.tell(DeskJoined(report.desk, report.agent, report.bundle))
-        for event in report.events:
+            self.tell(
+                DeskJoined(report.desk, report.agent, report.bundle, report.least, report.where)
+            )
+        for event in report.told():
             self.tell(event)
-        self.tell(Wanted(report.desk, report.waiting, report.ahead))
         line = self.lines[report.desk]
         reply = DeskReply(
             epoch=self.allocator.epoch,
             offers=tuple(line.offers),
             withdrawn=tuple(line.withdrawn),
+            asked_back=tuple(line.asked_back),
+            gangs_refused=tuple(line.gangs_refused),
         )
         self.lines[report.desk] = Line()
         self.post.append(Reply(report.desk, message.sent, reply))
@@ -301,6 +366,19 @@ class World:
             self.post.append(Outcome(grant, node_gone=True))
         elif (refusal := guard.admit(grant)) is not None:
             self.post.append(Outcome(grant, refusal))
+
+    def _engine_hears(self, guard: Guard, message: Question | Ending | Fence) -> None:
+        match message:
+            case Question(_, offer_id):
+                self.post.append(Word(Voided(offer_id, guard.void(offer_id))))
+            case Fence(node, epoch, above, attempt):
+                self.post.append(Joined(node, epoch, attempt, guard.fence(epoch, above)))
+            case Ending(_, offer_id):
+                for grant in guard.running():
+                    if grant.offer_id == offer_id:
+                        self.preempted += 1
+                        guard.finish(grant)
+                        self.post.append(Outcome(grant, Refusal.PREEMPTED))
 
     def _outcome_arrives(self, outcome: Outcome) -> None:
         grant = outcome.grant
@@ -332,6 +410,12 @@ class World:
         while desk.waiting and (grant := desk.take(self.now, desk.bundle)) is not None:
             desk.waiting -= 1
             self.post.append(Work(grant))
+        for gang in desk.gangs.ready():
+            if grants := desk.take_gang(self.now, gang):
+                self.complete.append(grants)
+                self.post += [Work(grant) for grant in grants]
+        for gang in tuple(desk.gangs.refused):
+            desk.give_up_gang(self.now, gang)
 
     # How the allocator's wishes are carried out
 
@@ -341,19 +425,23 @@ class World:
         effects = self.allocator.handle(self.now, event)
         self.allocator.ledger.check()
         for effect in effects:
-            match effect:
-                case SendOffer(offer, ticket):
-                    if (line := self.lines.get(offer.desk)) is not None:
-                        line.offers.append(ticket)
-                case Withdraw(offer):
-                    if (line := self.lines.get(offer.desk)) is not None:
-                        line.offers = [t for t in line.offers if t.offer_id != offer.offer_id]
-                        line.withdrawn.append(offer.offer_id)
-                case Void(offer):
-                    self.post.append(Question(offer.node, offer.offer_id))
-                case _:
-                    pass
+            self._carry_out(effect)
         return effects
+
+    def _carry_out(self, effect: Effect) -> None:
+        match effect:
+            case Void(offer):
+                self.post.append(Question(offer.node, offer.offer_id))
+            case Preempt(offer):
+                self.post.append(Ending(offer.node, offer.offer_id))
+            case SendOffer(offer) | Withdraw(offer) | AskBack(offer):
+                if (line := self.lines.get(offer.desk)) is not None:
+                    line.tell(effect)
+            case GangRefused(_, desk):
+                if (line := self.lines.get(desk)) is not None:
+                    line.tell(effect)
+            case _:
+                pass
 
     # How it all comes to rest
 
@@ -371,7 +459,11 @@ class World:
             self.allocator_starts()
         for desk in self.desks.values():
             desk.waiting = 0
+            for gang in tuple(desk.gangs.wanted):
+                self.gang_is_given_up(desk, gang)
         for _ in range(6):
+            for node in tuple(self.draining):
+                self.node_reopens(node)
             for desk_id in self.lines.keys() - self.desks.keys():
                 self.desk_out_of_sight(desk_id)
             for node in (self.attempts.keys() | self.joined) - self.guards.keys():

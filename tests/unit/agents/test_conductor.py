@@ -432,3 +432,52 @@ async def test_turns_beside_each_other_do_not_meet() -> None:
     assert passed_us() == 200_000
     assert {result.account.wall_us for result in results} == {202_000}
     assert {result.account.parts["unexplained"] for result in results} == {0}
+
+
+# What each phase is told of its turn, for whoever decides who is next
+
+
+async def test_a_phase_is_told_how_old_its_turn_is_and_what_it_has_had() -> None:
+    house = House(PLANS, RESPONDS, ACCEPTS)
+    await house.turn(request())
+    works = house.agents.works()
+    assert [work.turn_us for work in works] == [2_000, 102_000, 202_000]
+    assert [work.attained_us for work in works] == [0, 80_000, 160_000]
+
+
+async def test_what_a_phase_and_the_rest_of_its_turn_cost_is_learned_from_those_before() -> None:
+    house = House(PLANS, RESPONDS, ACCEPTS, PLANS, RESPONDS, ACCEPTS)
+    await house.turn(request())
+    first = house.agents.works()[0]
+    assert (first.cost_us, first.rest_us) == (0, 0)
+    await house.turn(request(turn_id="t2"))
+    again = house.agents.works()
+    assert [work.cost_us for work in again] == [80_000] * 3
+    assert [work.rest_us for work in again] == [240_000, 160_000, 80_000]
+
+
+async def test_a_later_turn_of_a_conversation_prefers_the_node_that_had_it() -> None:
+    house = House(PLANS, RESPONDS, PLANS, RESPONDS, agents=TWO)
+    await house.turn(request())
+    first = house.agents.works()
+    assert (first[0].near, first[1].near) == (None, N1)
+    await house.turn(request(turn_id="t2"))
+    again = house.agents.works()
+    assert again[0].near == N1
+    assert {work.prefix_key for work in (*first, *again)} == {first[0].prefix_key} != {""}
+
+
+async def test_another_conversation_prefers_no_node() -> None:
+    house = House(PLANS, RESPONDS, PLANS, RESPONDS, agents=TWO)
+    await house.turn(request())
+    other = replace(request(turn_id="t2"), conversation=(Message("user", "Who are you?"),))
+    await house.turn(other)
+    assert house.agents.works()[2].near is None
+
+
+async def test_only_so_many_conversations_are_remembered() -> None:
+    house = House(*[PLANS, RESPONDS] * 3, agents=TWO, homes_remembered_max=1)
+    other = replace(request(turn_id="t2"), conversation=(Message("user", "Who are you?"),))
+    for what in (request(), other, request(turn_id="t3")):
+        await house.turn(what)
+    assert house.agents.works()[4].near is None

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable
+from dataclasses import replace
 
 import pytest
 
@@ -29,7 +30,8 @@ from coordsvc.core.errors import (
 )
 from coordsvc.core.generation import FinishReason, Message, Sampling
 from coordsvc.core.guard import Refusal
-from coordsvc.core.units import SECOND, AgentId, Micros
+from coordsvc.core.units import SECOND, AgentId, Instant, Micros, TurnId
+from coordsvc.core.waits import Wait as PhaseWaits
 from tests.fakes import (
     N1,
     N2,
@@ -43,7 +45,7 @@ from tests.fakes import (
     phase_done,
     told,
 )
-from tests.jumping import LoopClock, passed_us, settle
+from tests.jumping import NOW, LoopClock, passed_us, settle
 
 G1, G2, G3 = grant(1), grant(2, node=N2), grant(3, node=N2)
 LEFT = Micros(10 * SECOND)
@@ -299,3 +301,50 @@ async def test_a_checker_s_unreadable_answer_rejects() -> None:
     assert verdict is not None
     assert not verdict.accept
     assert "could not be read" in verdict.reason
+
+
+# What it tells of a phase that waits, and of its end
+
+
+async def test_a_wait_says_what_is_known_of_its_turn() -> None:
+    desk, engines = FakeDesk(G1), FakeEngines(["All is well.", told()])
+    told_of = replace(
+        work(),
+        turn_us=Micros(300_000),
+        attained_us=Micros(70_000),
+        cost_us=Micros(40_000),
+        rest_us=Micros(90_000),
+        near=N2,
+        prefix_key="dialogue",
+    )
+    await events_of(worker(desk, engines), told_of)
+    assert desk.waits == [
+        PhaseWaits(
+            turn=TurnId("t1"),
+            asked=NOW,
+            arrived=Instant(NOW - 300_000),
+            deadline=Instant(NOW + LEFT),
+            attained_us=Micros(70_000),
+            cost_us=Micros(40_000),
+            rest_us=Micros(90_000),
+            near=N2,
+            prefix="dialogue",
+        )
+    ]
+    assert engines.asked.read()[0][1].prefix_key == "dialogue"
+
+
+async def test_an_end_says_its_engine_time_and_that_it_was_in_time() -> None:
+    desk, engines = FakeDesk(G1), FakeEngines(["All is well.", told()])
+    await events_of(worker(desk, engines), work())
+    assert desk.ends == [(Micros(70_000), False)]
+
+
+async def test_a_preempted_phase_goes_on_elsewhere_from_what_it_had() -> None:
+    preempted = GrantRefused(Refusal.PREEMPTED)
+    desk = FakeDesk(G1, G2)
+    engines = FakeEngines(["All is ", preempted], ["well.", told()])
+    done = phase_done(await events_of(worker(desk, engines), work()))
+    assert done.text == "All is well."
+    assert engines.prefixes() == ["", "All is "]
+    assert [line[0] for line in desk.asked.read()][-1] == "finished"

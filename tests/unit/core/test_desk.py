@@ -1,9 +1,19 @@
 """A desk: offers in hand ahead of need, and what it does while the allocator is silent."""
 
+from dataclasses import replace
+
 from coordsvc.core.desk import Desk
 from coordsvc.core.exchange import DeskReply
 from coordsvc.core.filters import NodeFilter
-from coordsvc.core.messages import Accepted, Declined, DeskEvent, Finished
+from coordsvc.core.messages import (
+    Accepted,
+    Declined,
+    DeskEvent,
+    Finished,
+    GangGivenUp,
+    GangWanted,
+    Member,
+)
 from coordsvc.core.offers import Grant, Ticket
 from coordsvc.core.resources import Resources
 from coordsvc.core.terms import DeskTerms
@@ -13,10 +23,12 @@ from coordsvc.core.units import (
     AgentId,
     DeskId,
     Epoch,
+    GangId,
     Instant,
     Micros,
     NodeId,
     OfferId,
+    TurnId,
 )
 
 N1, N2 = NodeId("n1"), NodeId("n2")
@@ -62,7 +74,7 @@ def take(desk: Desk, now: Instant = START, prefer: NodeId | None = None) -> Gran
     return grant
 
 
-def said(desk: Desk, now: Instant = START) -> tuple[DeskEvent, ...]:
+def said(desk: Desk, now: Instant = START) -> tuple[DeskEvent | GangWanted | GangGivenUp, ...]:
     return desk.report(now).events
 
 
@@ -382,3 +394,185 @@ def test_news_waits_for_company_and_longer_while_plenty_is_in_hand() -> None:
     assert desk.report_due(at(10)) == at(desk.terms.linger_low_us)
     desk.report(at(20))
     assert desk.report_due(at(20)) is None
+
+
+# Offers that are meant for somebody, or near something
+
+
+def hear_gang(desk: Desk, *numbers: int, gang: str = "g1") -> None:
+    """Hear of a whole gang, one bundle on each of two nodes, the second for a responder."""
+    tickets = (
+        replace(
+            ticket(number, node=node),
+            gang=GangId(gang),
+            agent=AgentId(agent),
+        )
+        for number, node, agent in zip(numbers, (N1, N2), ("planner", "responder"), strict=True)
+    )
+    hear(desk, *tickets)
+
+
+MEMBERS = (
+    Member(agent=AgentId("planner"), bundle=HALF),
+    Member(agent=AgentId("responder"), bundle=HALF),
+)
+GANG = GangId("g1")
+ASKS = GangWanted(GANG, DeskId("p1"), MEMBERS)
+
+
+def with_gang_wanted(*also: Ticket) -> Desk:
+    desk = a_desk(DeskTerms(ahead_min=8))
+    hear(desk, *also)
+    desk.ask_gang(START, GANG, MEMBERS)
+    assert desk.report_due(START) == START
+    assert ASKS in desk.report(START).events
+    return desk
+
+
+def test_an_offer_meant_for_the_turn_goes_before_older_ones_and_nearer_ones() -> None:
+    desk = a_desk(DeskTerms(ahead_min=8))
+    meant = replace(ticket(3, node=N2), meant_for=TurnId("t1"))
+    hear(desk, ticket(1), ticket(2), meant)
+    assert desk.meant_in_hand() == ("t1",)
+    desk.waiting = 1
+    grant = desk.take(START, HALF, N1, turn=TurnId("t1"))
+    assert grant is not None
+    assert grant.offer_id == 3
+    assert desk.meant_in_hand() == ()
+
+
+def test_a_prefix_that_is_cached_counts_where_no_node_is_preferred() -> None:
+    desk = a_desk(DeskTerms(ahead_min=8))
+    hear(desk, ticket(1), replace(ticket(2, node=N2), cached=frozenset({"dialogue"})))
+    grant = desk.take(START, HALF, prefix="dialogue")
+    assert grant is not None
+    assert grant.offer_id == 2
+
+
+def test_a_desk_knows_whether_anything_in_hand_is_near() -> None:
+    desk = a_desk(DeskTerms(ahead_min=8))
+    hear(desk, replace(ticket(1), cached=frozenset({"dialogue"})))
+    assert desk.has_near(None, "")
+    assert desk.has_near(N1, "")
+    assert desk.has_near(N2, "dialogue")
+    assert not desk.has_near(N2, "another")
+
+
+# Gangs
+
+
+def test_a_gang_in_hand_is_taken_whole_for_whom_it_is() -> None:
+    desk = with_gang_wanted()
+    assert desk.take_gang(START, GANG) is None
+    hear_gang(desk, 1, 2)
+    grants = desk.take_gang(START, GANG)
+    assert grants is not None
+    assert [(g.offer_id, g.agent, g.use) for g in grants] == [
+        (1, "planner", 1),
+        (2, "responder", 1),
+    ]
+    assert said(desk) == (Accepted(OfferId(1), HALF), Accepted(OfferId(2), HALF))
+    assert desk.take_gang(START, GANG) is None
+
+
+def test_a_gangs_offers_are_not_for_other_phases() -> None:
+    desk = with_gang_wanted()
+    hear_gang(desk, 1, 2)
+    assert desk.take(START, HALF) is None
+
+
+def test_when_one_of_a_gang_is_withdrawn_the_rest_is_given_back_and_all_asked_for_anew() -> None:
+    desk = with_gang_wanted()
+    hear_gang(desk, 1, 2)
+    hear(desk, withdrawn=(2,))
+    assert said(desk) == (Declined(OfferId(1)), ASKS)
+
+
+def test_when_one_of_its_nodes_dies_the_rest_is_given_back_and_all_asked_for_anew() -> None:
+    desk = with_gang_wanted()
+    hear_gang(desk, 1, 2)
+    desk.node_lost(N1)
+    assert said(desk) == (Declined(OfferId(2)), ASKS)
+
+
+def test_a_gang_that_has_run_out_is_given_back_and_asked_for_anew() -> None:
+    desk = with_gang_wanted()
+    hear_gang(desk, 1, 2)
+    late = at(LASTS)
+    assert desk.take_gang(late, GANG) is None
+    assert said(desk, late) == (Declined(OfferId(1)), Declined(OfferId(2)), ASKS)
+
+
+def test_a_gang_whose_offers_never_came_is_asked_for_anew_when_they_are_withdrawn() -> None:
+    desk = with_gang_wanted()
+    hear(desk, withdrawn=(1, 2))
+    assert said(desk) == (ASKS,)
+
+
+def test_a_new_epoch_is_asked_again() -> None:
+    desk = with_gang_wanted(ticket(9))
+    hear(desk, epoch=SECOND_LIFE)
+    assert said(desk) == (ASKS,)
+
+
+def test_an_allocator_that_speaks_again_is_asked_again() -> None:
+    desk = with_gang_wanted()
+    desk.fell_silent()
+    hear(desk)
+    assert said(desk) == (ASKS,)
+
+
+def test_a_gang_given_up_is_told_and_what_still_comes_of_it_is_declined() -> None:
+    desk = with_gang_wanted()
+    desk.give_up_gang(START, GANG)
+    assert said(desk) == (GangGivenUp(GANG),)
+    hear_gang(desk, 1, 2)
+    assert said(desk) == (Declined(OfferId(1)), Declined(OfferId(2)))
+
+
+def test_silence_does_not_use_a_gangs_grants_again() -> None:
+    desk = with_gang_wanted()
+    hear_gang(desk, 1, 2)
+    one, two = desk.take_gang(START, GANG) or ()
+    desk.finished(START, one)
+    desk.fell_silent()
+    desk.finished(START, two)
+    assert desk.take(START, HALF) is None
+    assert said(desk) == (Finished(OfferId(1)), Finished(OfferId(2)))
+
+
+def test_a_gang_that_cannot_be_is_known_with_the_reason() -> None:
+    desk = with_gang_wanted()
+    refused = ((GANG, "too large"), (GangId("another"), "who knows"))
+    desk.heard(START, at(1), DeskReply(epoch=FIRST, gangs_refused=refused), waited=False)
+    assert desk.gangs.refused == {GANG: "too large"}
+
+
+# What is asked back, and what is told of an end
+
+
+def test_what_is_asked_back_is_known_until_it_has_ended() -> None:
+    desk = with_offers(1, 2)
+    grant = take(desk)
+    asked = ((OfferId(1), Micros(5_000)), (OfferId(2), Micros(5_000)))
+    desk.heard(START, at(1_000), DeskReply(epoch=FIRST, asked_back=asked), waited=False)
+    assert desk.asked_back == {1: at(6_000)}
+    desk.finished(at(2_000), grant)
+    assert desk.asked_back == {}
+
+
+def test_what_is_asked_back_is_forgotten_with_a_grant_of_which_nothing_is_known() -> None:
+    desk = with_offers(1, 2)
+    grants = [take(desk), take(desk)]
+    asked = tuple((grant.offer_id, Micros(5_000)) for grant in grants)
+    desk.heard(START, at(1_000), DeskReply(epoch=FIRST, asked_back=asked), waited=False)
+    desk.uncertain(grants[0])
+    assert list(desk.asked_back) == [2]
+    desk.node_lost(N1)
+    assert desk.asked_back == {}
+
+
+def test_an_end_carries_its_engine_time_and_whether_it_was_late() -> None:
+    desk = with_offers(1)
+    desk.finished(START, take(desk), Micros(70_000), late=True)
+    assert said(desk) == (Finished(OfferId(1), Micros(70_000), late=True),)

@@ -3,14 +3,22 @@
 import asyncio
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Any
 
 from coordsvc.core.exchange import DeskReply, DeskReport
 from coordsvc.core.issuing import IDS_PER_EPOCH_BITS
-from coordsvc.core.messages import Accepted, Declined, DeskEvent, Finished
+from coordsvc.core.messages import (
+    Accepted,
+    Declined,
+    DeskEvent,
+    Finished,
+    GangWanted,
+    Member,
+)
 from coordsvc.core.offers import Ticket
 from coordsvc.core.resources import Resources
 from coordsvc.core.terms import Terms
-from coordsvc.core.units import SECOND, AgentId, DeskId, Micros, NodeId, OfferId
+from coordsvc.core.units import SECOND, AgentId, DeskId, GangId, Micros, NodeId, OfferId
 from coordsvc.serving.allocator_actor import DESK_SILENT_S, TICK_S, WATCH_S, AllocatorActor
 from coordsvc.serving.pool import NodeCard, Watched
 from coordsvc.telemetry.metrics import PoolSnapshot
@@ -436,3 +444,116 @@ async def test_new_terms_hold_for_the_offers_after_them() -> None:
     await pool.actor.configure(replace(TERMS, offer_lasts_us=Micros(3 * SECOND)))
     (new,) = (await pool.tell(report(ahead=2))).offers
     assert (old.lasts, new.lasts) == (10 * SECOND, 3 * SECOND)
+
+
+# What cannot be served
+
+
+def large(**also: Any) -> DeskReport:
+    return replace(report(waiting=1, **also), bundle=Resources(cpu_milli=9_000))
+
+
+async def test_a_desk_that_no_node_can_serve_is_told_so_at_once_and_may_ask_again() -> None:
+    pool = await Pool().with_nodes(card(slots=4))
+    reply = await pool.actor.exchange(large(), 2.0)
+    assert reply.refused is not None
+    assert "the largest that fits any node is cpu=4000" in reply.refused
+    assert passed_us() == 0
+    assert (await pool.actor.status())["desks"] == {}
+
+    await pool.with_nodes(card(N2, slots=9))
+    reply = await pool.tell(large())
+    assert reply.refused is None
+    assert [ticket.node for ticket in reply.offers] == [N2]
+
+
+async def test_a_desk_that_speaks_of_what_another_holds_is_refused_and_it_is_counted() -> None:
+    pool = await Pool().with_nodes(card(slots=1))
+    (mine,) = (await pool.tell(report(waiting=1))).offers
+    lie = report(Finished(mine.offer_id), Declined(mine.offer_id), desk="r1", agent=RESPONDER)
+    await pool.tell(lie)
+    status = await pool.actor.status()
+    assert (status["refused_events"], status["offers_ended"]) == (2, {})
+    await pool.tell(report(Accepted(mine.offer_id, SLOT)))
+    assert (await pool.actor.status())["offers_by_state"] == {"accepted": 1}
+
+
+GANG = GangId("g1")
+
+
+def gang_of(least: int, gang: GangId = GANG) -> GangWanted:
+    return GangWanted(
+        gang, DeskId("p1"), (Member(agent=PLANNER, bundle=SLOT, least=least, most=9),)
+    )
+
+
+async def test_a_gang_is_offered_in_one_reply_or_refused_with_the_reason() -> None:
+    pool = await Pool().with_nodes(card(slots=2), card(N2, slots=2))
+    reply = await pool.tell(replace(report(), events=(gang_of(3),)))
+    assert [ticket.gang for ticket in reply.offers] == [GANG] * 4
+    reply = await pool.tell(replace(report(desk="p2"), events=(gang_of(99, GangId("g2")),)))
+    ((gang, why),) = reply.gangs_refused
+    assert gang == "g2"
+    assert "1 to 64 may be" in why
+
+
+# Terms, on a running service
+
+
+async def test_the_terms_of_a_deployment_are_taken_once_and_a_choice_made_since_stays() -> None:
+    pool = Pool()
+    other = replace(TERMS, offer_lasts_us=Micros(3 * SECOND))
+    await pool.actor.settle(other)
+    assert await pool.actor.choose_policy("first_come") is None
+    await pool.actor.settle(other)
+    assert (await pool.actor.status())["policy"] == "first_come"
+    await pool.with_nodes(card())
+    assert (await pool.tell(report(waiting=1))).offers[0].lasts == 3 * SECOND
+
+
+async def test_a_policy_that_there_is_not_is_refused_and_the_old_one_stays() -> None:
+    pool = Pool()
+    why = await pool.actor.choose_policy("luck")
+    assert why is not None
+    assert "luck" in why
+    assert (await pool.actor.status())["policy"] == "fair_share"
+
+
+async def test_terms_that_make_no_sense_are_refused() -> None:
+    why = await Pool().actor.configure(replace(TERMS, offers_per_desk_max=0))
+    assert why is not None
+    assert "offers_per_desk_max is 0" in why
+
+
+# Draining, asking back, preempting
+
+
+async def test_a_draining_node_is_offered_no_more_until_it_is_reopened() -> None:
+    pool = await Pool().with_nodes(card())
+    assert await pool.actor.drain(N1, 5.0, preempt=False) is None
+    assert (await pool.actor.status())["draining"] == [N1]
+    assert (await pool.tell(report(waiting=1))).offers == ()
+    assert await pool.actor.reopen(N1) is None
+    assert len((await pool.tell(report(waiting=1))).offers) == 1
+
+
+async def test_what_is_not_here_is_not_drained_and_what_does_not_drain_not_reopened() -> None:
+    pool = await Pool().with_nodes(card())
+    assert await pool.actor.drain(N2, 5.0, preempt=True) == "ProtocolError: node n2 is not here"
+    assert await pool.actor.reopen(N1) == "ProtocolError: node n1 does not drain"
+
+
+async def test_what_runs_on_a_draining_node_is_asked_back_and_then_ended_by_its_engine() -> None:
+    pool = await Pool().with_nodes(card())
+    pool.actor.start()
+    (mine,) = (await pool.tell(report(waiting=1))).offers
+    await pool.tell(report(Accepted(mine.offer_id, SLOT)))
+    pool.links[N1].word = Watched(running=frozenset({mine.offer_id}))
+    assert await pool.actor.drain(N1, 3.0, preempt=True) is None
+    reply = await pool.tell(report())
+    assert reply.asked_back == ((mine.offer_id, 3 * SECOND),)
+    await asyncio.sleep(3 + TICK_S)
+    assert ("preempt", mine.offer_id) in pool.links[N1].asked.read()
+    assert (await pool.actor.status())["preempted"] == 1
+    await pool.tell(report(Finished(mine.offer_id)))
+    assert await pool.free() == "cpu=4000"

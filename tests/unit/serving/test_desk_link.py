@@ -3,18 +3,39 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 
 from coordsvc.core.desk import Desk
-from coordsvc.core.errors import BadRequest, DeadlinePassed
-from coordsvc.core.exchange import DeskReport
+from coordsvc.core.errors import BadRequest, DeadlinePassed, Overloaded
+from coordsvc.core.exchange import DeskReply, DeskReport
 from coordsvc.core.guard import Refusal
-from coordsvc.core.messages import Accepted, DeskEvent, Finished
-from coordsvc.core.offers import Grant
+from coordsvc.core.messages import (
+    Accepted,
+    Declined,
+    DeskEvent,
+    Finished,
+    GangGivenUp,
+    GangWanted,
+    Member,
+)
+from coordsvc.core.offers import Grant, Ticket
 from coordsvc.core.resources import Resources
 from coordsvc.core.terms import DeskTerms
-from coordsvc.core.units import MILLISECOND, SECOND, AgentId, DeskId, Micros, OfferId
+from coordsvc.core.units import (
+    MILLISECOND,
+    SECOND,
+    AgentId,
+    DeskId,
+    GangId,
+    Instant,
+    Micros,
+    NodeId,
+    OfferId,
+    TurnId,
+)
+from coordsvc.core.waits import Wait as PhaseWaits
 from coordsvc.serving.desk_link import CALLS_MAX, LISTEN_S, LinkedDesk
 from tests.fakes import N1, N2, SECOND_LIFE, SLOT, FakePool, a_wait, ticket
 from tests.jumping import LoopClock, passed_us, settle
@@ -48,7 +69,7 @@ async def after(micros: int) -> None:
     await settle()
 
 
-def events(reports: list[DeskReport]) -> list[DeskEvent]:
+def events(reports: list[DeskReport]) -> list[DeskEvent | GangWanted | GangGivenUp]:
     return [event for report in reports for event in report.events]
 
 
@@ -398,3 +419,149 @@ async def test_a_stopped_desk_leaves_nothing_behind() -> None:
     pool.told()
     await after(60 * SECOND)
     assert pool.asked.nothing_else()
+
+
+# Offers meant for somebody, and offers elsewhere
+
+
+def a_turn(turn: str, near: NodeId | None = None) -> PhaseWaits:
+    return a_wait(LoopClock().now(), LEFT, near, turn)
+
+
+async def test_whom_an_offer_is_meant_for_is_served_before_who_came_first() -> None:
+    pool = FakePool()
+    async with linked(pool) as link:
+        first = asyncio.create_task(link.take(SLOT, a_turn("first")))
+        second = asyncio.create_task(link.take(SLOT, a_turn("second")))
+        await settle()
+        pool.offer(replace(ticket(1), meant_for=TurnId("second")))
+        await settle()
+        assert (first.done(), second.done()) == (False, True)
+        pool.offer(ticket(2))
+        assert (await first).offer_id == 2
+
+
+async def test_a_phase_waits_a_moment_for_an_offer_where_its_conversation_is_and_no_longer() -> (
+    None
+):
+    """Delay scheduling: the offer elsewhere is in hand all the time."""
+    pool = FakePool(ticket(1))
+    async with linked(pool, locality_wait_us=5 * MILLISECOND) as link:
+        grant = await link.take(SLOT, a_turn("t1", near=N2))
+        assert grant.node == N1
+        assert passed_us() == 5 * MILLISECOND
+
+
+async def test_an_offer_near_that_comes_in_that_moment_is_taken() -> None:
+    pool = FakePool(ticket(1))
+    async with linked(pool, locality_wait_us=5 * MILLISECOND) as link:
+        waiting = asyncio.create_task(link.take(SLOT, a_turn("t1", near=N2)))
+        await after(2 * MILLISECOND)
+        pool.offer(ticket(2, node=N2))
+        assert (await waiting).node == N2
+        assert passed_us() == 2 * MILLISECOND
+
+
+async def test_a_phase_with_nothing_in_hand_does_not_wait_for_locality() -> None:
+    pool = FakePool()
+    async with linked(pool, locality_wait_us=5 * MILLISECOND) as link:
+        waiting = asyncio.create_task(link.take(SLOT, a_turn("t1", near=N2)))
+        await settle()
+        pool.offer(ticket(1))
+        assert (await waiting).node == N1
+        assert passed_us() == 0
+
+
+# Gangs
+
+GANG = GangId("g1")
+MEMBERS = (Member(agent=AgentId("responder"), bundle=SLOT, least=2, most=2),)
+
+
+def gang_tickets() -> tuple[Ticket, ...]:
+    return tuple(replace(ticket(number), gang=GANG) for number in (1, 2))
+
+
+def asks(link: LinkedDesk, left_s: float = 5) -> asyncio.Task[tuple[Grant, ...]]:
+    deadline = Instant(LoopClock().now() + round(left_s * SECOND))
+    return asyncio.create_task(link.take_gang(GANG, MEMBERS, deadline))
+
+
+async def test_a_gang_is_asked_for_at_once_and_granted_as_a_whole() -> None:
+    pool = FakePool()
+    async with linked(pool) as link:
+        pool.told()
+        asking = asks(link)
+        await settle()
+        assert [type(event) for event in events(pool.told())] == [GangWanted]
+        pool.offer(*gang_tickets())
+        assert [grant.offer_id for grant in await asking] == [1, 2]
+        await after(SECOND)
+        assert events(pool.told()) == [accepted(1), accepted(2)]
+
+
+async def test_a_gang_that_cannot_be_is_refused_with_the_allocators_reason() -> None:
+    pool = FakePool()
+    async with linked(pool) as link:
+        asking = asks(link)
+        await settle()
+        pool.refuse_gang(GANG, "the pool is too small")
+        with pytest.raises(Overloaded, match="the pool is too small"):
+            await asking
+        assert passed_us() == 0
+
+
+async def test_a_gang_that_does_not_come_in_time_is_given_up() -> None:
+    pool = FakePool()
+    async with linked(pool) as link:
+        with pytest.raises(DeadlinePassed):
+            await asks(link, left_s=3)
+        await settle()
+        pool.offer(*gang_tickets())
+        await after(SECOND)
+        told = events(pool.told())
+        assert passed_us() == 4 * SECOND
+        assert GangGivenUp(GANG) in told
+        assert told[-2:] == [Declined(OfferId(1)), Declined(OfferId(2))]
+
+
+async def test_a_gang_whose_caller_leaves_is_given_up() -> None:
+    pool = FakePool()
+    async with linked(pool) as link:
+        asking = asks(link)
+        await settle()
+        asking.cancel()
+        await after(SECOND)
+        assert events(pool.told())[-1] == GangGivenUp(GANG)
+
+
+async def test_a_gang_that_comes_just_as_its_caller_leaves_is_given_back() -> None:
+    pool = FakePool()
+    async with linked(pool) as link:
+        asking = asks(link)
+        await settle()
+        link._desk.heard(
+            LoopClock().now(),
+            LoopClock().now(),
+            DeskReply(epoch=pool.epoch, offers=gang_tickets()),
+            waited=False,
+        )
+        link._serve()
+        asking.cancel()
+        await after(SECOND)
+        assert events(pool.told())[-2:] == [finished(1), finished(2)]
+
+
+# A desk that is not served
+
+
+async def test_a_desk_that_is_refused_asks_again_by_and_by_and_not_all_the_time() -> None:
+    pool = FakePool()
+    pool.refuses = "no node is large enough"
+    async with linked(pool) as link:
+        await after(20 * SECOND)
+        assert 5 <= len(pool.told()) <= 25
+        pool.refuses = None
+        pool.offer(ticket(1))
+        await after(3 * SECOND)
+        assert (await take(link)).offer_id == 1

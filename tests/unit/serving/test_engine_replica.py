@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from coordsvc.core.guard import Refusal
 from coordsvc.core.offers import Grant
 from coordsvc.core.resources import Resources
 from coordsvc.core.units import OfferId
-from coordsvc.serving.engine_replica import REJOIN_S, EngineReplica
+from coordsvc.serving.engine_replica import CACHED_MAX, REJOIN_S, CachedPrefixes, EngineReplica
 from coordsvc.serving.pool import Failure, NodeCard, Watched
 from tests.fakes import FIRST, N1, SECOND_LIFE, FakeEngine, FakePool, Never, Wait, grant, told
 from tests.jumping import passed_us, settle
@@ -274,3 +275,73 @@ async def test_a_stopped_replica_asks_nobody_and_its_engine_is_stopped() -> None
     await asyncio.sleep(10)
     assert pool.asked.nothing_else()
     assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+# Preemption
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_preempted_work_ends_and_its_caller_hears_why(stream: bool) -> None:
+    engine = FakeEngine(["All ", Never()])
+    async with replica(engine) as one:
+        asked = streamed(one, grant(1)) if stream else one.run(REQUEST, grant(1))
+        running = asyncio.create_task(asked)
+        await settle()
+        await one.preempt(OfferId(1))
+        heard = await running
+        assert heard == ([Chunk("All "), Refusal.PREEMPTED] if stream else Refusal.PREEMPTED)
+        assert await counted(one, "running", "in_engine", "finished") == (0, 0, 1)
+        assert not running.cancelled()
+
+
+async def test_to_preempt_what_does_not_run_changes_nothing() -> None:
+    async with replica(FakeEngine(SPEAKS)) as one:
+        await one.preempt(OfferId(1))
+        assert isinstance(await one.run(REQUEST, grant(1)), Chunk)
+        await one.preempt(OfferId(1))
+        assert isinstance(await one.run(REQUEST, grant(2)), Chunk)
+
+
+async def test_one_is_preempted_and_the_other_goes_on() -> None:
+    async with replica(FakeEngine(["All ", Wait(1), told()])) as one:
+        first, second = (asyncio.create_task(one.run(REQUEST, grant(n))) for n in (1, 2))
+        await settle()
+        await one.preempt(OfferId(1))
+        assert await first is Refusal.PREEMPTED
+        assert isinstance(await second, Chunk)
+
+
+# What it has cached
+
+
+def test_the_names_of_conversations_are_news_once() -> None:
+    cached = CachedPrefixes()
+    assert cached.news() is None
+    cached.used("a")
+    cached.used("")
+    assert cached.news() == {"a"}
+    assert cached.news() is None
+    cached.used("a")
+    assert cached.news() is None
+    cached.used("b")
+    assert cached.news() == {"a", "b"}
+
+
+def test_the_conversation_longest_unused_is_forgotten() -> None:
+    cached = CachedPrefixes()
+    for n in range(CACHED_MAX):
+        cached.used(str(n))
+    cached.used("0")
+    cached.used("new")
+    names = cached.news()
+    assert names is not None
+    assert len(names) == CACHED_MAX
+    assert "0" in names
+    assert "1" not in names
+
+
+async def test_a_watch_tells_of_conversations_computed_since_the_last() -> None:
+    async with replica(FakeEngine(SPEAKS)) as one:
+        await one.run(replace(REQUEST, prefix_key="dialogue"), grant(1))
+        assert (await one.watch(FIRST, 1.0)).cached == {"dialogue"}
+        assert (await one.watch(FIRST, 1.0)).cached is None

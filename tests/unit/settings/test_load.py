@@ -199,7 +199,7 @@ def test_no_settings_are_the_defaults(tmp_path: Path, args: str) -> None:
             "args.engine.kind: 'openvno' is not right; one of openvino, transformers, ",
         ),
         # things that contradict each other
-        ({"offers": {"ahead_min": 60}}, "args.offers: ahead_min (60) is above ahead_max (48)"),
+        ({"offers": {"ahead_min": 200}}, "args.offers: ahead_min (200) is above ahead_max (128)"),
         (
             {"offers": {"linger_low_ms": 900}},
             "args.offers: linger_low_ms (900) is above linger_ms (400)",
