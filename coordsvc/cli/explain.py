@@ -9,11 +9,11 @@ from rich.console import Console
 from rich.table import Table
 
 from coordsvc.cli import log_files, runs
-from coordsvc.core.codec import from_plain, to_plain
 from coordsvc.core.errors import BadRequest
-from coordsvc.core.explain import DeskTold, Explanation, NodesTold
-from coordsvc.core.explain import explain as explain_state
-from coordsvc.core.replay import replay
+from coordsvc.core.hindsight.codec import from_plain, to_plain
+from coordsvc.core.hindsight.explain import DeskTold, Explanation, NodesTold
+from coordsvc.core.hindsight.explain import explain as explain_state
+from coordsvc.core.hindsight.replay import replay
 from coordsvc.core.units import AgentId, DeskId, Instant, TurnId, after, seconds
 
 PID = Annotated[int | None, typer.Option("--pid", help="Which service, if several run.")]

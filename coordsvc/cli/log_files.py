@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from coordsvc.core.decisions import Header, Line, is_cut, read_file
 from coordsvc.core.errors import BadRequest
+from coordsvc.core.hindsight.decisions import Header, Line, is_cut, read_file
 from coordsvc.core.units import Instant
 
 PATTERN = "decisions-*.jsonl"

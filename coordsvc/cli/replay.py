@@ -9,13 +9,13 @@ from rich.console import Console
 from rich.table import Table
 
 from coordsvc.cli import log_files
-from coordsvc.core.codec import to_plain
-from coordsvc.core.decisions import Decision
 from coordsvc.core.errors import BadRequest
+from coordsvc.core.hindsight.codec import to_plain
+from coordsvc.core.hindsight.decisions import Decision
+from coordsvc.core.hindsight.reenactment import Served, Waits, WhatIf, by_agent, what_if
+from coordsvc.core.hindsight.replay import Replayed
+from coordsvc.core.hindsight.replay import replay as replay_lines
 from coordsvc.core.policies.catalogue import NAMES, PolicyTerms, make
-from coordsvc.core.reenactment import Served, Waits, WhatIf, by_agent, what_if
-from coordsvc.core.replay import Replayed
-from coordsvc.core.replay import replay as replay_lines
 from coordsvc.core.units import SECOND
 
 SHOWN_SERVED = 20

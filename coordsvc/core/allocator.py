@@ -12,14 +12,15 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from coordsvc.core import desk_events, node_events
-from coordsvc.core.books import Books
-from coordsvc.core.desks import DeskState
-from coordsvc.core.dispatch import Dispatch
+from coordsvc.core.allocation import desk_events, node_events
+from coordsvc.core.allocation.books import Books
+from coordsvc.core.allocation.desks import DeskState
+from coordsvc.core.allocation.dispatch import Dispatch
+from coordsvc.core.allocation.gangs import Gangs
+from coordsvc.core.allocation.issuing import Issuer
+from coordsvc.core.allocation.ledger import Ledger
+from coordsvc.core.allocation.recall import Recall
 from coordsvc.core.errors import ProtocolError
-from coordsvc.core.gangs import Gangs
-from coordsvc.core.issuing import Issuer
-from coordsvc.core.ledger import Ledger
 from coordsvc.core.messages import (
     Accepted,
     Declined,
@@ -49,7 +50,6 @@ from coordsvc.core.offers import EXPIRED, ISSUED
 from coordsvc.core.policies import Policy
 from coordsvc.core.policies.catalogue import PolicyTerms, make
 from coordsvc.core.policies.utility import Utility
-from coordsvc.core.recall import Recall
 from coordsvc.core.roles import Roles
 from coordsvc.core.terms import Terms
 from coordsvc.core.units import AgentId, DeskId, Epoch, Instant, OfferId

@@ -65,7 +65,7 @@ class Terms:
     filter_names_max: int = 1_024
     """Attributes that filters ask for, all together: each sorts all nodes again."""
     ends_per_node_max: int = 4_096
-    """Ends that desks told of one node, and its engine has not confirmed; it reports each second."""
+    """Ends that desks told of one node, and that its engine has not confirmed yet."""
     cached_per_node_max: int = 256
     """Prefixes that a node may be known to have cached."""
     weight_max: int = 1_000

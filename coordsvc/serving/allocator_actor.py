@@ -14,10 +14,10 @@ from dataclasses import replace
 from typing import Any
 
 from coordsvc.core.allocator import Allocator
-from coordsvc.core.codec import to_plain
 from coordsvc.core.errors import BadRequest, NodeGone
 from coordsvc.core.exchange import DeskReply, DeskReport
-from coordsvc.core.explain import Explanation, explain
+from coordsvc.core.hindsight.codec import to_plain
+from coordsvc.core.hindsight.explain import Explanation, explain
 from coordsvc.core.messages import (
     AskBack,
     DeskJoined,

@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import IO, Any
 
 from coordsvc.core.allocator import Allocator
-from coordsvc.core.codec import Plain
-from coordsvc.core.decisions import VERSION, Decision, Entry, Gap, Header, Levels, write
 from coordsvc.core.errors import BadRequest
+from coordsvc.core.hindsight.codec import Plain
+from coordsvc.core.hindsight.decisions import VERSION, Decision, Entry, Gap, Header, Levels, write
+from coordsvc.core.hindsight.snapshot import Kept, capture, plain
 from coordsvc.core.messages import Effect, Event, Ticked
 from coordsvc.core.resources import NAMES
-from coordsvc.core.snapshot import Kept, capture, plain
 from coordsvc.core.units import AgentId, Instant
 
 PATTERN = "decisions-*.jsonl"

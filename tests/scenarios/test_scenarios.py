@@ -39,9 +39,9 @@ from pathlib import Path
 
 import pytest
 
+from coordsvc.core.allocation.issuing import IDS_PER_EPOCH_BITS
 from coordsvc.core.allocator import Allocator
 from coordsvc.core.filters import NodeFilter
-from coordsvc.core.issuing import IDS_PER_EPOCH_BITS
 from coordsvc.core.messages import (
     Accepted,
     AskBack,

@@ -12,6 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from coordsvc.core.allocator import Allocator
 from coordsvc.core.filters import ANY_NODE, NodeFilter
+from coordsvc.core.hindsight.snapshot import restore, snapshot
 from coordsvc.core.messages import (
     Accepted,
     AskBack,
@@ -50,7 +51,6 @@ from coordsvc.core.offers import TRANSITIONS, Grant, Offer, OfferState
 from coordsvc.core.policies.catalogue import NAMES, PolicyTerms
 from coordsvc.core.resources import Resources
 from coordsvc.core.roles import RoleTerms
-from coordsvc.core.snapshot import restore, snapshot
 from coordsvc.core.terms import Terms
 from coordsvc.core.units import (
     AgentId,

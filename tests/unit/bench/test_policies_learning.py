@@ -44,15 +44,15 @@ def test_known_utilities_rise_until_all_that_comes_in_is_done() -> None:
 def test_the_truth_itself_has_no_error_and_all_the_value() -> None:
     known = learning.KnownUtilities(truth=TRUTH)
     curves = {agent: [known.utility(agent, n) for n in range(17)] for agent in TRUTH}
-    assert learning.errors_of(curves[A], TRUTH[A]) == [0.0] * 4
+    assert learning.errors_of(curves[A], TRUTH[A], 4.0) == [0.0] * 4
     assert learning.value(curves, known) == 1.0
 
 
-def test_errors_are_told_up_to_what_the_load_uses() -> None:
+def test_errors_are_told_up_to_what_was_held() -> None:
     curve = [2.2 * n for n in range(17)]
-    assert learning.errors_of(curve, TRUTH[A]) == pytest.approx([0.1] * 4)
-    between = learning.Known(each=2.0, most=5.0)
-    assert len(learning.errors_of(curve, between)) == 3, "at 1, 2 and 2.5 bundles"
+    assert learning.errors_of(curve, TRUTH[A], 3.5) == pytest.approx([0.1] * 4)
+    assert len(learning.errors_of(curve, TRUTH[A], 0.2)) == 1, "at one bundle"
+    assert len(learning.errors_of(curve, TRUTH[A], 3.0)) == 3
 
 
 def test_a_learner_that_takes_one_for_the_other_loses_value() -> None:
@@ -63,25 +63,27 @@ def test_a_learner_that_takes_one_for_the_other_loses_value() -> None:
 
 
 def test_the_worst_window_is_after_the_cold() -> None:
-    assert learning.worst_window([0.0, 0.0, 9.0, 12.0], [5.0, 5.0, 10.0, 10.0]) == 0.9
+    assert learning.worst_window([0.0, 9.0, 12.0], [5.0, 10.0, 10.0]) == 0.9
 
 
 def test_what_ends_is_watched_and_passed_on() -> None:
     watched = learning.Watched(inner=PowerUtilities(alpha=1.0), importance={A: 2.0})
-    now = Instant(25 * SECOND)
+    now = Instant(45 * SECOND)
     end = Ended(
         agent=A,
         node_bundle=Resources(gpu_milli=250),
-        began=Instant(24 * SECOND),
+        began=Instant(44 * SECOND),
         ended=now,
         compute_us=Micros(SECOND),
         late=False,
     )
     for _ in range(learning.TURNS_MIN):
-        watched.refresh(now, {})
+        watched.refresh(now, {A: 3})
         assert not watched.curves
         watched.ended(now, end)
-    watched.refresh(now, {})
+    watched.refresh(now, {A: 3})
+    watched.refresh(now, {A: 16})
+    assert watched.mean_held() == {A: 3.0}, "what was held later does not count"
     assert watched.windows == [0.0, 2.0 * learning.TURNS_MIN]
     assert watched.curves == {A: tuple(float(n) for n in range(learning.SLOTS + 1))}
     assert (watched.marginal(A, 3), watched.utility(A, 3)) == (1.0, 3.0)
@@ -89,7 +91,7 @@ def test_what_ends_is_watched_and_passed_on() -> None:
 
 def test_a_run_that_learns_is_held_against_the_same_one_by_hand() -> None:
     with doing(1) as do:
-        told = learning.measure([1], 60.0, do, lambda _: None)
+        told = learning.measure([1], 80.0, do, lambda _: None)
     assert len(told["cases"]) == 2
     for one in told["cases"].values():
         assert set(one["turns_per_s"]) == set(learning.WAYS)

@@ -44,7 +44,9 @@ def test_who_wins_without_costs_is_told_apart() -> None:
     first = told["pools"]["4"]
     assert first["best_without_costs"] not in {"slack", "virtual_finish", "slack, means only"}
     assert first["policies"]["round_robin"]["p95_vs_round_robin"]["mean"] == 1.0
-    assert [shown["target"] for shown in told["must_show"]] == [0.5, 0.5]
+    assert [shown["target"] for shown in told["must_show"]] == [0.5]
+    bound = first["bound_vs_round_robin"]["mean"]
+    assert bound <= min(one["p95_vs_round_robin"]["mean"] for one in first["policies"].values())
 
 
 def test_the_best_at_deadlines_is_held_against_the_fastest() -> None:

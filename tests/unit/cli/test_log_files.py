@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from coordsvc.cli import log_files
-from coordsvc.core.decisions import Decision
 from coordsvc.core.errors import BadRequest
+from coordsvc.core.hindsight.decisions import Decision
 
 
 def test_a_folder_stands_for_its_files_in_order(tmp_path: Path) -> None:

@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from coordsvc.core.allocation.issuing import IDS_PER_EPOCH_BITS
 from coordsvc.core.allocator import Allocator
-from coordsvc.core.issuing import IDS_PER_EPOCH_BITS
+from coordsvc.core.hindsight.snapshot import snapshot
 from coordsvc.core.messages import (
     Accepted,
     Declined,
@@ -38,7 +39,6 @@ from coordsvc.core.offers import (
     Offer,
 )
 from coordsvc.core.resources import Resources
-from coordsvc.core.snapshot import snapshot
 from coordsvc.core.terms import Terms
 from coordsvc.core.units import SECOND, AgentId, DeskId, Epoch, Instant, Micros, NodeId, OfferId
 

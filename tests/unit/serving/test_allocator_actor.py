@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
+from coordsvc.core.allocation.issuing import IDS_PER_EPOCH_BITS
 from coordsvc.core.exchange import DeskReply, DeskReport
-from coordsvc.core.issuing import IDS_PER_EPOCH_BITS
 from coordsvc.core.messages import (
     Accepted,
     Declined,

@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 
 from coordsvc.core.allocator import Allocator
-from coordsvc.core.decisions import Decision, Gap, Header, Levels, Line, read_file
+from coordsvc.core.hindsight.decisions import Decision, Gap, Header, Levels, Line, read_file
+from coordsvc.core.hindsight.snapshot import restore, snapshot
 from coordsvc.core.learning import LearnedUtilities
 from coordsvc.core.messages import DeskJoined, NodeJoined, Ticked, Wanted
 from coordsvc.core.policies.utilities import PowerUtilities
 from coordsvc.core.policies.utility import Utility
 from coordsvc.core.resources import Resources
-from coordsvc.core.snapshot import restore, snapshot
 from coordsvc.core.units import AgentId, DeskId, Epoch, Instant, NodeId
 from coordsvc.telemetry.decision_log import DecisionLog, DecisionLogTerms, levels
 from tests.walks import Walk

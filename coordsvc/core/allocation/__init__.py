@@ -1,0 +1,1 @@
+"""How the allocator decides: its books, who is next, where there is room, what is taken back."""
