@@ -5,6 +5,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from coordsvc.bench.policies_gain import POLICIES
 from coordsvc.bench.policies_runs import COLUMNS
 from coordsvc.core.errors import BadRequest
 
@@ -84,6 +85,10 @@ def _figure() -> tuple[Any, Any]:
     return figure, axes
 
 
+def _legend(axes: Any) -> None:
+    axes.legend(fontsize="x-small", loc="center left", bbox_to_anchor=(1, 0.5))
+
+
 def _save(figure: Any, path: Path) -> None:
     figure.savefig(path, format="svg", metadata={"Date": None})
     import_module("matplotlib.pyplot").close(figure)
@@ -104,38 +109,31 @@ def _p95_by_workload(path: Path, matrix: Mapping[str, Any]) -> None:
     axes.set_yscale("log")
     axes.set_xticks(range(len(matrix)), list(matrix), rotation=20)
     axes.set_ylabel("p95 of a turn, s")
-    axes.legend(fontsize="x-small", ncols=2)
+    _legend(axes)
     _save(figure, path)
 
 
 def _gains(path: Path, gain: Mapping[str, Any]) -> None:
     figure, axes = _figure()
-    ticks, names = [], []
-    for place, (workload, mix) in enumerate(gain["mixes"].items()):
-        rows = {"saturated": mix["saturated"]} | {
-            f"p95 <= {limit}": row for limit, row in mix["at_limits"].items() if row
-        }
-        for step, (name, row) in enumerate(rows.items()):
-            x = place * 5 + step
-            ticks.append(x)
-            names.append(f"{workload}\n{name}")
-            policies = {p: c for p, c in row.items() if isinstance(c, dict) and "gain" in c}
-            for n, (policy, one) in enumerate(policies.items()):
-                bars = _half(one["gain"])
-                where = x - 0.3 + 0.6 * n / max(1, len(policies) - 1)
-                axes.errorbar(
-                    where,
-                    one["gain"]["mean"],
-                    bars,
-                    marker="o",
-                    ms=3,
-                    color=f"C{n}",
-                    label=policy if not ticks[1:] else None,
-                )
-        axes.hlines(mix["bound"], place * 5 - 0.5, place * 5 + len(rows) - 0.5, ls="--", color="k")
-    axes.set_xticks(ticks, names, fontsize="x-small")
-    axes.set_ylabel("gain over the best walls; dashed: the bound")
-    axes.legend(fontsize="x-small")
+    groups: dict[str, tuple[float, Mapping[str, Any]]] = {}
+    for workload, mix in gain["mixes"].items():
+        groups[f"{workload}\nsaturated"] = (mix["bound"], mix["saturated"])
+        for limit, row in mix["at_limits"].items():
+            if row is not None:
+                groups[f"{workload}\np95 <= {limit}"] = (mix["bound"], row)
+    for n, policy in enumerate(POLICIES):
+        places, shares, halves = [], [], []
+        for place, (bound, row) in enumerate(groups.values()):
+            if policy in row:
+                places.append(place - 0.3 + 0.6 * n / len(POLICIES))
+                shares.append(row[policy]["gain"]["mean"] / bound)
+                halves.append(_half(row[policy]["gain"]) / bound)
+        axes.errorbar(places, shares, halves, fmt="o", ms=3, label=policy)
+    axes.axhline(1, ls="--", color="k", lw=0.8)
+    axes.set_ylim(bottom=0)
+    axes.set_xticks(range(len(groups)), list(groups), fontsize="x-small")
+    axes.set_ylabel("gain over the best walls, as a share of the bound")
+    _legend(axes)
     _save(figure, path)
 
 
@@ -153,7 +151,7 @@ def _tails(path: Path, tails: Mapping[str, Any]) -> None:
         axes.hlines(bound, place - 0.45, place + 0.45, ls="--", color="k")
     axes.set_xticks(range(len(pools)), [f"{slots} slots" for slots in pools])
     axes.set_ylabel("p95 over round robin's; dashed: the bound")
-    axes.legend(fontsize="x-small")
+    _legend(axes)
     _save(figure, path)
 
 
@@ -175,7 +173,7 @@ def _deadlines(path: Path, deadlines: Mapping[str, Any]) -> None:
         )
     axes.set_xticks(range(len(cells)), list(cells))
     axes.set_ylabel("turns in time")
-    axes.legend(fontsize="x-small")
+    _legend(axes)
     _save(figure, path)
 
 
