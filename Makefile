@@ -68,7 +68,7 @@ imports: $(VENV)/.ready-dev
 	$(call step,imports,$(BIN)/lint-imports --no-logo)
 
 tests: $(VENV)/.ready-dev
-	$(call step,tests,$(PYTEST) --quiet)
+	$(call step,tests,$(PYTEST) --quiet --numprocesses 2)
 
 test: $(VENV)/.ready-dev $(if $(filter-out 0,$(TORCH)),$(VENV)/.ready-torch) check ## everything that needs no special hardware
 	$(PYTEST) --durations=10 $(SLOW_TESTS)
