@@ -1,6 +1,5 @@
 """Every policy on every workload."""
 
-
 from coordsvc.bench import policies_matrix as matrix
 from coordsvc.bench.policies_runs import COLUMNS, doing
 from coordsvc.simulation.catalogue import NAMES as WORKLOADS
