@@ -80,6 +80,9 @@ class LearningTerms:
     cold_windows: int = 20
     """Windows with ended grants before the hand-set utility is left: tens of phases, with which a
     mean is known to some ten per cent."""
+    alone_grants: int = 400
+    """Ended grants of one load that are believed without those of the loads just beside it: a mean
+    of exponential times is then known to five per cent."""
     trust: Trust = Trust()
     """How much the hand-set shape and the scatter of grants count."""
     explore: float = 0.1
@@ -349,15 +352,21 @@ class LearnedUtilities:
         student.ceiling = load if capped else float("inf")
 
     def _evidence(self, student: Student, load: int) -> dict[int, Sums]:
-        """Return what was seen under `load`; while that is little, with the loads beside it."""
+        """Return what was seen under `load`; while that is little, with the loads beside it.
+
+        A rate near the border of two bins has its grants in both; so a bin is not believed
+        without its neighbours before its own grants do for a mean.
+        """
         at: dict[int, Sums] = {}
-        windows = 0.0
+        windows, grants = 0.0, 0.0
         for near in sorted(student.seen, key=lambda other: (abs(other - load), other)):
-            if windows >= self.terms.cold_windows:
+            enough = grants >= self.terms.alone_grants or abs(near - load) > 1
+            if enough and windows >= self.terms.cold_windows:
                 break
             windows += student.seen[near].windows
             for place, sums in student.seen[near].at.items():
                 at.setdefault(place, Sums()).add(sums)
+                grants += sums.count
         return at
 
     def _beyond(self, agent: AgentId, student: Student, curve: Curve, n: float) -> float:

@@ -202,6 +202,24 @@ def test_a_load_that_grows_raises_the_ceiling_before_anything_has_ended() -> Non
     assert learned.utility(PLANNER, 4) > 2 * low
 
 
+def test_a_load_is_believed_without_the_one_beside_it_once_it_has_grants_enough() -> None:
+    """A rate near the border of two bins has its grants in both."""
+    learned = learner(alone_grants=100)
+    for window in range(90):
+        for load in (5, 6, 9):
+            learned.observe(at(window), PLANNER, 2, 4.0, load=load)
+    student = learned.students[PLANNER]
+    seen = student.seen
+    alone = sum(sums.count for sums in seen[5].at.values())
+    assert alone < 100
+    (both,) = learned._evidence(student, 5).values()
+    assert both.count == pytest.approx(2 * alone)
+    for window in range(90, 200):
+        learned.observe(at(window), PLANNER, 2, 4.0, load=5)
+    (own,) = learned._evidence(student, 5).values()
+    assert own.count == pytest.approx(sum(sums.count for sums in seen[5].at.values()))
+
+
 def test_each_load_has_its_own_curve_and_a_new_one_borrows() -> None:
     learned = learner()
     for window in range(60):
