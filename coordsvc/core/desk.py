@@ -98,8 +98,10 @@ class Desk:
             return None
         self.held.remove(found)
         taken = used if self.least is None else found.grant.bundle.at_most(used)
-        grant = replace(found.grant, use=found.grant.use + 1, bundle=taken)
-        self._started[grant.offer_id] = replace(found, grant=grant)
+        grant = found.grant.used(taken)
+        self._started[grant.offer_id] = Held(
+            grant, found.lapses, found.attributes, found.cached, found.meant_for, found.once
+        )
         if grant.use == 1:
             self._say(now, Accepted(grant.offer_id, taken))
         return grant

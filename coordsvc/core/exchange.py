@@ -3,7 +3,15 @@
 from dataclasses import dataclass, replace
 
 from coordsvc.core.filters import ANY_NODE, NodeFilter
-from coordsvc.core.messages import DeskEvent, Event, GangGivenUp, GangWanted, Wanted
+from coordsvc.core.messages import (
+    Accepted,
+    DeskEvent,
+    Event,
+    Finished,
+    GangGivenUp,
+    GangWanted,
+    Wanted,
+)
 from coordsvc.core.offers import Ticket
 from coordsvc.core.resources import Resources
 from coordsvc.core.units import AgentId, DeskId, Epoch, GangId, Micros, OfferId
@@ -36,7 +44,13 @@ class DeskReport:
     def _said(self, event: DeskEvent | GangWanted | GangGivenUp) -> Event:
         if isinstance(event, GangWanted):
             return replace(event, desk=self.desk) if event.desk != self.desk else event
-        return replace(event, by=self.desk)
+        match event:  # `replace` takes three times as long, and every phase comes by here twice
+            case Accepted(offer_id, used, refuse_for):
+                return Accepted(offer_id, used, refuse_for, self.desk)
+            case Finished(offer_id, compute_us, late):
+                return Finished(offer_id, compute_us, late, self.desk)
+            case _:
+                return replace(event, by=self.desk)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
