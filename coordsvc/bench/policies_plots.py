@@ -9,6 +9,8 @@ from coordsvc.bench.policies_gain import POLICIES
 from coordsvc.bench.policies_runs import COLUMNS
 from coordsvc.core.errors import BadRequest
 
+WHOLE_FROM = 100
+"""Figures from here on are shown without decimals."""
 TITLES = {
     "turns_per_s": "turns/s",
     "p50_ms": "p50 ms",
@@ -75,7 +77,7 @@ def cell(figure: Mapping[str, float] | None) -> str:
 
 
 def _short(number: float) -> str:
-    return f"{number:.0f}" if abs(number) >= 100 else f"{number:.3g}"  # noqa: PLR2004
+    return f"{number:.0f}" if abs(number) >= WHOLE_FROM else f"{number:.3g}"
 
 
 def _figure() -> tuple[Any, Any]:
@@ -140,16 +142,10 @@ def _gains(path: Path, gain: Mapping[str, Any]) -> None:
 def _tails(path: Path, tails: Mapping[str, Any]) -> None:
     figure, axes = _figure()
     pools = tails["pools"]
-    columns = list(next(iter(pools.values()))["policies"])
-    width = 0.8 / len(columns)
-    for n, column in enumerate(columns):
-        ratios = [pool["policies"][column]["p95_vs_round_robin"] for pool in pools.values()]
-        places = [place - 0.4 + (n + 0.5) * width for place in range(len(pools))]
-        axes.bar(places, [one["mean"] for one in ratios], width, label=column)
+    _bars(axes, {f"{slots} slots": one for slots, one in pools.items()}, "p95_vs_round_robin")
     for place, pool in enumerate(pools.values()):
         bound = pool["bound_vs_round_robin"]["mean"]
         axes.hlines(bound, place - 0.45, place + 0.45, ls="--", color="k")
-    axes.set_xticks(range(len(pools)), [f"{slots} slots" for slots in pools])
     axes.set_ylabel("p95 over round robin's; dashed: the bound")
     _legend(axes)
     _save(figure, path)
@@ -157,24 +153,27 @@ def _tails(path: Path, tails: Mapping[str, Any]) -> None:
 
 def _deadlines(path: Path, deadlines: Mapping[str, Any]) -> None:
     figure, axes = _figure()
-    cells = deadlines["cells"]
-    columns = list(next(iter(cells.values()))["policies"])
-    width = 0.8 / len(columns)
-    for n, column in enumerate(columns):
-        shares = [one["policies"][column]["in_time"] for one in cells.values()]
-        places = [place - 0.4 + (n + 0.5) * width for place in range(len(cells))]
-        axes.bar(
-            places,
-            [one["mean"] for one in shares],
-            width,
-            label=column,
-            yerr=[_half(one) for one in shares],
-            error_kw={"lw": 0.5},
-        )
-    axes.set_xticks(range(len(cells)), list(cells))
+    _bars(axes, deadlines["cells"], "in_time")
     axes.set_ylabel("turns in time")
     _legend(axes)
     _save(figure, path)
+
+
+def _bars(axes: Any, cells: Mapping[str, Any], column: str) -> None:
+    """Draw a bar for each policy in each cell, with its interval."""
+    policies = list(next(iter(cells.values()))["policies"])
+    width = 0.8 / len(policies)
+    for n, policy in enumerate(policies):
+        figures = [cell["policies"][policy][column] for cell in cells.values()]
+        axes.bar(
+            [place - 0.4 + (n + 0.5) * width for place in range(len(cells))],
+            [one["mean"] for one in figures],
+            width,
+            label=policy,
+            yerr=[_half(one) for one in figures],
+            error_kw={"lw": 0.5},
+        )
+    axes.set_xticks(range(len(cells)), list(cells))
 
 
 def _half(figure: Mapping[str, float]) -> float:

@@ -14,6 +14,7 @@ solved by Lawson and Hanson's active set ("Solving Least Squares Problems", 1974
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import sqrt
 
 import numpy as np
@@ -23,6 +24,9 @@ Vector = npt.NDArray[np.float64]
 
 TOLERANCE = 1e-10
 """A pull this small beside the largest number in play is rounding, not a reason to go on."""
+
+ROUNDING = 1e-12
+"""Slopes that differ by less, beside the steepest, are one slope."""
 
 ROUNDS_PER_KINK = 10
 """More rounds than this were never needed; the bound is there so that rounding cannot loop."""
@@ -204,14 +208,18 @@ def _settle(matrix: Vector, target: Vector, x: Vector, free: npt.NDArray[np.bool
 
 
 def _is_concave(points: Sequence[int], targets: Sequence[float]) -> bool:
-    """Tell whether the targets rise, ever less steeply, from (0, 0)."""
+    """Tell whether the targets rise, ever less steeply, from (0, 0); but for rounding.
+
+    A straight line's slopes differ in the last bits, and to fit it anew would cost it more.
+    """
     slopes = [
         (high - low) / (right - left)
         for left, right, low, high in zip(
             (0, *points), points, (0.0, *targets), targets, strict=False
         )
     ]
-    return all(a >= b for a, b in zip(slopes, (*slopes[1:], 0.0), strict=True))
+    slack = ROUNDING * max(map(abs, slopes), default=0.0)
+    return min(slopes, default=0.0) >= 0 and all(a >= b - slack for a, b in pairwise(slopes))
 
 
 def _spread(seen: Mapping[int, Sums]) -> float:

@@ -5,6 +5,7 @@ the desk has news that are due.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 from coordsvc.core.desk import Desk
@@ -115,7 +116,8 @@ class SimDesk:
     def unanswered(self, sent: Instant, *, listens: bool) -> None:
         """Have the desk notice in its own time that nobody will answer this call."""
         patience = self.desk.terms.silent_after_us + (LISTEN_US if listens else 0)
-        self._loop.at(after(sent, Micros(patience)), self._fell_silent, self.desk.epoch, listens)
+        fell_silent = partial(self._fell_silent, self.desk.epoch, listens=listens)
+        self._loop.at(after(sent, Micros(patience)), fell_silent)
 
     def _hand_out(self) -> None:
         desk, waiters = self.desk, self._waiters
@@ -132,15 +134,12 @@ class SimDesk:
             self._book.waits(now, desk.agent, -1)
             self._begin(self, live, grant)
 
-    def _fell_silent(self, epoch: Epoch | None, listens: bool) -> None:  # noqa: FBT001 a happening
+    def _fell_silent(self, epoch: Epoch | None, *, listens: bool) -> None:
         if self.desk.epoch == epoch:  # else it was asked of one that is no more
             self.calls += 1
             self.desk.fell_silent()
             self.serve()
-        self._loop.after(RETRY_US, self._retry, listens)
-
-    def _retry(self, listens: bool) -> None:  # noqa: FBT001 a happening
-        self._call(listens=listens)
+        self._loop.after(RETRY_US, partial(self._call, listens=listens))
 
     def _ring(self, rang_for: Instant) -> None:
         if self._rings_at == rang_for:
@@ -157,14 +156,13 @@ class SimDesk:
         self.calls += 1
         report = self.desk.report(now)
         self._wire.send(
-            self._arrives,
+            partial(self._arrives, listens=listens),
             report,
             now,
-            listens,
             lost=lambda: self.unanswered(now, listens=listens),
         )
 
-    def _arrives(self, report: DeskReport, sent: Instant, listens: bool) -> None:  # noqa: FBT001
+    def _arrives(self, report: DeskReport, sent: Instant, *, listens: bool) -> None:
         assert self._allocator is not None
         self._allocator.exchange(self, report, sent, listens=listens)
 

@@ -156,7 +156,7 @@ def gpu(amount: str) -> Resources:
 
 
 def read_member(shown: str) -> Member:
-    agent, amount, least, most = re.fullmatch(r"(.+):(\d+)\*(\d+)(?:-(\d+))?", shown).groups()  # type: ignore[union-attr]
+    agent, amount, least, most = re.fullmatch(r"(.+):(\d+)\*(\d+)(?:-(\d+))?", shown).groups()
     return Member(
         agent=AgentId(agent), bundle=gpu(amount), least=int(least), most=int(most or least)
     )

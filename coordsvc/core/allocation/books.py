@@ -137,7 +137,7 @@ class Books:
         if began < now:  # else nothing is known of it
             end = Ended(
                 agent=offer.agent,
-                node_bundle=offer.bundle,
+                bundle=offer.bundle,
                 began=began,
                 ended=now,
                 compute_us=compute_us,

@@ -100,6 +100,20 @@ class Waits:
     p95_us: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Asks:
+    """A phase, by its number, asks for an offer."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Ends:
+    """What runs under an offer ends."""
+
+    offer_id: OfferId
+
+
 @dataclass(slots=True)
 class _Desk:
     """A desk that starts what it can."""
@@ -124,7 +138,7 @@ class Enactment:
         self._desks: defaultdict[DeskId, _Desk] = defaultdict(_Desk)
         self._running: dict[OfferId, int | None] = {}
         self._began: dict[int, Instant] = {}
-        self._agenda: list[tuple[Instant, int, Event | int | OfferId, bool]] = []
+        self._agenda: list[tuple[Instant, int, Event | _Asks | _Ends]] = []
         self._count = count()
 
     def run(self, log: Sequence[Decision]) -> list[Served]:
@@ -134,22 +148,23 @@ class Enactment:
         for decision in log:
             self._plan(decision.at, decision.event)
         for number, phase in enumerate(self._phases):
-            self._plan(max(start, phase.wait.asked), number)
+            self._plan(max(start, phase.wait.asked), _Asks(number))
         for offer_id, end in self._ends.items():
-            self._plan(end, offer_id, is_offer=True)
+            self._plan(end, _Ends(offer_id))
         last = log[-1].at if log else start
         while self._agenda and self._agenda[0][0] <= last:
-            now, _, what, is_offer = heapq.heappop(self._agenda)
-            if is_offer:
-                self._finish(now, OfferId(what))  # type: ignore[arg-type]
-            elif isinstance(what, int):
-                self._asks(now, what)
-            else:
-                self._happens(now, what)
+            now, _, what = heapq.heappop(self._agenda)
+            match what:
+                case _Ends(offer_id):
+                    self._finish(now, offer_id)
+                case _Asks(number):
+                    self._asks(now, number)
+                case _:
+                    self._happens(now, what)
         return [self._outcome(number, last) for number in range(len(self._phases))]
 
-    def _plan(self, at: Instant, what: Event | int, *, is_offer: bool = False) -> None:
-        heapq.heappush(self._agenda, (at, next(self._count), what, is_offer))
+    def _plan(self, at: Instant, what: Event | _Asks | _Ends) -> None:
+        heapq.heappush(self._agenda, (at, next(self._count), what))
 
     def _take_over(self, now: Instant) -> None:
         """Go on with what is open at the log's beginning, on the new terms."""
@@ -248,7 +263,7 @@ class Enactment:
         self._running[offer.offer_id] = number
         self._began.setdefault(number, now)
         lasts = self._lasts[number]
-        self._plan(after(now, lasts), offer.offer_id, is_offer=True)
+        self._plan(after(now, lasts), _Ends(offer.offer_id))
         self._tell(now, Accepted(offer.offer_id, self._phases[number].used.at_most(offer.bundle)))
 
     def _finish(self, now: Instant, offer_id: OfferId) -> None:

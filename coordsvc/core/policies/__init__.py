@@ -65,7 +65,7 @@ class Ended:
     """A grant that came to its end, as a policy that learns is told of it."""
 
     agent: AgentId
-    node_bundle: Resources
+    bundle: Resources
     began: Instant
     ended: Instant
     compute_us: Micros

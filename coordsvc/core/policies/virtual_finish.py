@@ -77,7 +77,7 @@ class VirtualFinish(Ordering):
     def ended(self, now: Instant, end: Ended) -> None:
         """Take note of how much a phase holds, which says how many run at once."""
         del now
-        self.bundle = end.node_bundle.amounts()
+        self.bundle = end.bundle.amounts()
 
     def _advance(self, now: Instant) -> None:
         """Move virtual time on to `now`, past the tags of turns that end meanwhile."""

@@ -71,7 +71,7 @@ def test_what_ends_is_watched_and_passed_on() -> None:
     now = Instant(45 * SECOND)
     end = Ended(
         agent=A,
-        node_bundle=Resources(gpu_milli=250),
+        bundle=Resources(gpu_milli=250),
         began=Instant(44 * SECOND),
         ended=now,
         compute_us=Micros(SECOND),

@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from coordsvc.core.concave import (
@@ -98,6 +98,7 @@ def test_no_ramp_could_be_added_or_shortened_to_come_nearer(cloud) -> None:
     assert abs(along) <= 1e-5 * large * max(1.0, *map(abs, targets))
 
 
+@example(([1, 2, 3, 4, 30, 31], [7.00001 * n for n in (1, 2, 3, 4, 30, 31)]), 1.0)
 @given(concave_curves(), WEIGHTS)
 def test_what_is_such_a_curve_already_stays_as_it_is(drawn, weight) -> None:
     points, values = drawn

@@ -42,7 +42,7 @@ def at(window: int) -> Instant:
 def end(agent, began_us, ended_us, late=False) -> Ended:
     return Ended(
         agent=agent,
-        node_bundle=Resources(gpu_milli=1_000),
+        bundle=Resources(gpu_milli=1_000),
         began=Instant(began_us),
         ended=Instant(ended_us),
         compute_us=Micros(0),

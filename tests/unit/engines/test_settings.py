@@ -39,7 +39,7 @@ def test_bounds_are_held_and_settings_are_frozen():
     with pytest.raises(ValidationError, match="batch_max"):
         OpenVinoSettings(batch_max=0)
     with pytest.raises(ValidationError, match="frozen"):
-        OpenVinoSettings().batch_max = 3  # type: ignore[misc]
+        OpenVinoSettings().batch_max = 3
 
 
 def test_a_declared_profile_is_the_cores_profile():

@@ -69,7 +69,7 @@ def test_files_are_rotated_by_size_and_the_oldest_removed(tmp_path: Path) -> Non
     kept = files(tmp_path)
     assert len(kept) == 3
     assert log.events_lost == 0
-    ends = [restore(lines[0].entry.state) for lines in kept]  # type: ignore[union-attr]
+    ends = [restore(lines[0].entry.state) for lines in kept]
     for twin, lines, after in zip(ends, kept, kept[1:], strict=False):
         for line in lines:
             if isinstance(line.entry, Decision):
@@ -103,7 +103,7 @@ def test_an_event_that_cannot_be_written_is_a_gap_and_not_the_end(tmp_path: Path
     allocator = Allocator(Epoch("run", 1))
     log = DecisionLog(DecisionLogTerms(folder=tmp_path, flush_s=3_600))
     log.begin(allocator)
-    odd = Wanted(DeskId("p1"), 1.5, 0)  # type: ignore[arg-type]
+    odd = Wanted(DeskId("p1"), 1.5, 0)
     log.hand(allocator, Instant(0), odd, allocator.handle(Instant(0), odd))
     log.hand(allocator, Instant(1), Ticked(), allocator.handle(Instant(1), Ticked()))
     log._write_queued()

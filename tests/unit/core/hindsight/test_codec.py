@@ -195,11 +195,11 @@ def test_data_that_are_no_event_are_refused_with_a_reason(data: Any, why: str) -
 @pytest.mark.parametrize(
     ("value", "why"),
     [
-        (Wanted(DeskId("p"), 1.5, 0), "Wanted.waiting: 1.5 is not a whole number"),  # type: ignore[arg-type]
-        (Accepted(OfferId(1), None), "Accepted.used: None is not a Resources"),  # type: ignore[arg-type]
+        (Wanted(DeskId("p"), 1.5, 0), "Wanted.waiting: 1.5 is not a whole number"),
+        (Accepted(OfferId(1), None), "Accepted.used: None is not a Resources"),
         (Refused(Ticked(), "x"), "is not one of NodeJoined"),
-        (Reconciled(NodeId("n"), [], ()), "is not a frozenset"),  # type: ignore[arg-type]
-        (NodeJoined(NodeId("n"), Resources(), {"a": 1}), "1 is not a text"),  # type: ignore[dict-item]
+        (Reconciled(NodeId("n"), [], ()), "is not a frozenset"),
+        (NodeJoined(NodeId("n"), Resources(), {"a": 1}), "1 is not a text"),
     ],
 )
 def test_a_value_that_is_not_as_annotated_is_refused(value: Any, why: str) -> None:

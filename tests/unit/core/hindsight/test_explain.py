@@ -60,7 +60,7 @@ class Room:
         return [one.offer.offer_id for one in effects if isinstance(one, SendOffer)]
 
     def why(self, **about: str) -> Explanation:
-        return explain(self.allocator, NOW, **about)  # type: ignore[arg-type]
+        return explain(self.allocator, NOW, **about)
 
     def desk(self, desk: DeskId = C1) -> DeskTold:
         (told,) = self.why(desk=desk).desks

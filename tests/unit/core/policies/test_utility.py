@@ -130,7 +130,7 @@ def test_an_agent_that_is_a_tenant_too_is_asked_for_its_own_desks_only() -> None
 def test_what_utilities_learn_from_is_passed_on() -> None:
     slopes = Slopes({A: [1]})
     policy = Utility(utilities=slopes)
-    end = Ended(agent=A, node_bundle=GPU, began=at(1), ended=at(2), compute_us=Micros(3), late=True)
+    end = Ended(agent=A, bundle=GPU, began=at(1), ended=at(2), compute_us=Micros(3), late=True)
     policy.ended(at(2), end)
     assert slopes.ends == [end]
     assert not policy.refresh(at(3), {A: 1})

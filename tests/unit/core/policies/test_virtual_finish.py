@@ -19,7 +19,7 @@ PLANNER = AgentId("planner")
 def ended(bundle: Resources) -> Ended:
     return Ended(
         agent=PLANNER,
-        node_bundle=bundle,
+        bundle=bundle,
         began=at(0),
         ended=at(0),
         compute_us=Micros(0),
