@@ -3,10 +3,10 @@
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from coordsvc.agents.roles import Budget, Role
-from coordsvc.core.accounting import Delta, PhaseDone, PhaseEvent, PhaseReport
+from coordsvc.core.accounting import Delta, OfferTaken, PhaseDone, PhaseEvent, PhaseReport
 from coordsvc.core.dialogue import Phase, PhaseWork
 from coordsvc.core.errors import DeadlinePassed, FatalError, GrantRefused, NodeGone
 from coordsvc.core.generation import GenerationReport, GenerationRequest
@@ -30,6 +30,25 @@ class Attempt:
     retry_us: int = 0
     engine_call_us: int = 0
     attempts: int = 0
+    waited_us: Micros = Micros(0)
+    """For the latest offer."""
+    offers: list[OfferTaken] = field(default_factory=list)
+    """Kept of traced turns only."""
+
+    def took(self, grant: Grant, taken: Instant, ended: Instant, lost: str = "") -> None:
+        """Keep what became of the latest offer."""
+        self.offers.append(
+            OfferTaken(
+                node=grant.node,
+                epoch=grant.epoch.n,
+                offer_id=grant.offer_id,
+                use=grant.use,
+                wait_us=self.waited_us,
+                taken_us=since(self.arrived, taken),
+                ended_us=since(self.arrived, ended),
+                lost=lost,
+            )
+        )
 
 
 class Worker:
@@ -70,11 +89,17 @@ class Worker:
                             yield piece
             except (NodeGone, GrantRefused) as loss:
                 self._lost(grant, loss)
-                phase.retry_us += since(started, self._clock.now())
+                ended = self._clock.now()
+                phase.retry_us += since(started, ended)
+                if work.traced:
+                    phase.took(grant, started, ended, _why(loss))
                 near = None
                 continue
             assert report is not None, "an engine's last chunk carries its report"
-            phase.engine_call_us = since(started, self._clock.now())
+            ended = self._clock.now()
+            phase.engine_call_us = since(started, ended)
+            if work.traced:
+                phase.took(grant, started, ended)
             yield self._done(work, phase, grant, report)
             return
 
@@ -92,7 +117,8 @@ class Worker:
             prefix=work.prefix_key,
         )
         grant = await self._desk.take(self._demand[work.run.phase], wait)
-        phase.offer_wait_us += since(asked, self._clock.now())
+        phase.waited_us = since(asked, self._clock.now())
+        phase.offer_wait_us += phase.waited_us
         phase.attempts += 1
         return grant
 
@@ -161,5 +187,11 @@ class Worker:
                 shared_tokens=report.shared_tokens,
                 output_tokens=report.output_tokens,
                 emulated=report.emulated,
+                offers=tuple(phase.offers),
             ),
         )
+
+
+def _why(loss: NodeGone | GrantRefused) -> str:
+    """Return why an attempt was lost, in a word."""
+    return "node_gone" if isinstance(loss, NodeGone) else Refusal(loss.args[0]).value

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from coordsvc.core.dialogue import Phase, Verdict
-from coordsvc.core.units import AgentId, Instant, Micros, NodeId
+from coordsvc.core.units import AgentId, Instant, Micros, NodeId, OfferId
 
 Part = Literal[
     "offer_wait",
@@ -44,6 +44,22 @@ PART_MEANS: Mapping[Part, str] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OfferTaken:
+    """An offer that a phase took, and when; counted from the phase's arrival at its agent."""
+
+    node: NodeId
+    epoch: int
+    offer_id: OfferId
+    use: int
+    wait_us: Micros
+    """How long the phase had waited for it."""
+    taken_us: Micros
+    ended_us: Micros
+    lost: str = ""
+    """Why nothing came of it: `node_gone`, or the engine's refusal. Empty if something did."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PhaseReport:
     """What an agent tells of one phase it ran; durations on the agent's and engine's clocks."""
 
@@ -67,6 +83,8 @@ class PhaseReport:
     shared_tokens: int = 0
     output_tokens: int = 0
     emulated: bool = False
+    offers: tuple[OfferTaken, ...] = ()
+    """Each offer taken, in order; told of traced turns only, so that others do not pay for it."""
 
     @property
     def engine_us(self) -> Micros:
@@ -85,11 +103,21 @@ class PhaseSpan:
     """Calls to agents that died before the one that answered; included in the span."""
     predecessors: tuple[int, ...] = ()
     """Indexes of the spans whose outcome this one needed."""
+    finish: Literal["stop", "length"] = "stop"
 
     @property
     def wall_us(self) -> Micros:
         """How long the ingress waited for it."""
         return Micros(self.ended - self.started)
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseParts:
+    """What one phase on the path spent beside solo compute."""
+
+    agent: AgentId
+    phase: Phase
+    parts: Mapping[Part, Micros]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +129,8 @@ class TurnAccount:
     engine_us: Micros
     """Raw engine time on the path, exported beside K."""
     parts: Mapping[Part, Micros]
+    phases: tuple[PhaseParts, ...] = ()
+    """Of `parts`, what each phase on the path spent; the rest is the turn's own."""
     post_reply_us: Micros = Micros(0)
     """A check that ran after the reply; outside W."""
     client_wait_us: Micros = Micros(0)
@@ -178,8 +208,12 @@ def close(
     on_path = [spans[i] for i in path]
     solo = sum(span.report.solo_us for span in on_path)
     parts: dict[Part, int] = dict.fromkeys(PARTS, 0)
-    for span in on_path:
-        for part, spent in _phase_parts(span):
+    phases = tuple(
+        PhaseParts(span.report.agent, span.report.phase, dict(phase_parts(span)))
+        for span in on_path
+    )
+    for phase in phases:
+        for part, spent in phase.parts.items():
             parts[part] += spent
     parts["ingress"] += ingress_us
     parts["unexplained"] = wall_us - solo - sum(parts.values())
@@ -190,6 +224,7 @@ def close(
         solo_us=Micros(solo),
         engine_us=Micros(sum(span.report.engine_us for span in on_path)),
         parts={part: Micros(spent) for part, spent in parts.items()},
+        phases=phases,
         post_reply_us=Micros(sum(span.wall_us for span in later)),
         off_path_us=Micros(sum(span.wall_us for span in beside) - sum(s.wall_us for s in later)),
         client_wait_us=client_wait_us,
@@ -197,7 +232,7 @@ def close(
     )
 
 
-def _phase_parts(span: PhaseSpan) -> Iterable[tuple[Part, int]]:
+def phase_parts(span: PhaseSpan) -> Iterable[tuple[Part, Micros]]:
     """Yield what one phase spent beside solo compute; with `solo_us` it sums to its wall time."""
     report = span.report
     agent_call = span.wall_us - span.retry_us - report.agent_us
@@ -205,8 +240,8 @@ def _phase_parts(span: PhaseSpan) -> Iterable[tuple[Part, int]]:
     own_work = report.agent_us - report.offer_wait_us - report.retry_us - report.engine_call_us
     yield "offer_wait", report.offer_wait_us
     yield "engine_queue", report.queue_us
-    yield "contention", report.compute_us - report.solo_us - report.refill_us
+    yield "contention", Micros(report.compute_us - report.solo_us - report.refill_us)
     yield "refill", report.refill_us
-    yield "call", agent_call + engine_call
-    yield "agent", own_work
-    yield "retry", span.retry_us + report.retry_us
+    yield "call", Micros(agent_call + engine_call)
+    yield "agent", Micros(own_work)
+    yield "retry", Micros(span.retry_us + report.retry_us)

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import assert_never
 
 from coordsvc.core.generation import Message, Sampling
+from coordsvc.core.trace import TraceContext
 from coordsvc.core.units import SECOND, AgentId, Micros, NodeId
 
 PLANNER, RESPONDER, CHECKER = AgentId("planner"), AgentId("responder"), AgentId("checker")
@@ -74,6 +75,8 @@ class TurnRequest:
     """Whether the user wants the reply's pieces as they are made."""
     deadline_us: Micros = Micros(120 * SECOND)
     """How long the turn may take, counted from its arrival."""
+    trace: TraceContext | None = None
+    """Where its trace begins; None if it is not traced."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,6 +140,8 @@ class PhaseWork:
     """Engine time that the phase is expected to take; 0 where nobody knows yet."""
     rest_us: Micros = Micros(0)
     """Engine time that the turn is still expected to take, this phase included."""
+    traced: bool = False
+    """Whether the report should tell of each offer taken."""
 
 
 @dataclass(slots=True)

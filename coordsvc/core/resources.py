@@ -81,6 +81,10 @@ class Resources:
             max(self.bandwidth_mbps, other.bandwidth_mbps),
         )
 
+    def times(self, count: int) -> "Resources":
+        """Return this bundle so many times."""
+        return Resources(*(amount * count for amount in self.amounts()))
+
     def times_held(self, bundle: "Resources") -> int:
         """Return how many whole `bundle`s fit in here; a bundle of nothing is refused."""
         counts = [

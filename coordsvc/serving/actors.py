@@ -4,6 +4,7 @@ Both are named, detached and restarted for ever: they belong to the application,
 happened to need them first. Starting one that is there already changes nothing.
 """
 
+import asyncio
 import uuid
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,7 @@ from coordsvc.clock import MonotonicClock
 from coordsvc.core.terms import Terms
 from coordsvc.core.units import Epoch
 from coordsvc.serving.allocator_actor import AllocatorActor
+from coordsvc.serving.deployed import Deployed
 from coordsvc.serving.engine_link import ServeEngineLink
 from coordsvc.serving.instruments import Instruments
 from coordsvc.serving.instruments_line import InstrumentsLine
@@ -65,6 +67,15 @@ class AllocatorInRay(AllocatorActor):
         return ServeEngineLink(self._engine, card.node)
 
 
+class InstrumentsInRay(Instruments):
+    """The instruments, with Serve and Ray to ask."""
+
+    async def __init__(self, wanted: AppActors) -> None:  # type: ignore[misc]
+        super().__init__(wanted.metrics_host, wanted.metrics_port, MonotonicClock())
+        deployed = Deployed(wanted.app, wanted.engine)
+        self._asking = asyncio.create_task(self.keep_asking(deployed.look))
+
+
 def claim_epoch(app: str) -> Epoch:
     """Return an epoch that nobody has had, put-if-absent in the cluster's key-value store."""
     prefix = f"coordsvc/{app}".encode()
@@ -80,9 +91,9 @@ def claim_epoch(app: str) -> Epoch:
 def start_actors(wanted: AppActors, allocator: type[AllocatorInRay] = AllocatorInRay) -> None:
     """Have the application's allocator and instruments running, on the head node."""
     _start(
-        Instruments,
+        InstrumentsInRay,
         instruments_name(wanted.app),
-        args=(wanted.metrics_host, wanted.metrics_port),
+        args=(wanted,),
         at_once=100,
     )
     actor = _start(allocator, allocator_name(wanted.app), args=(wanted,), at_once=CALLS_AT_ONCE)

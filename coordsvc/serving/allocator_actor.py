@@ -7,13 +7,14 @@ starts it again, it claims the next epoch, and learns from engines and desks wha
 import asyncio
 import logging
 import os
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 from coordsvc.core.allocator import Allocator
+from coordsvc.core.computed import BIN_US
 from coordsvc.core.errors import BadRequest, NodeGone
 from coordsvc.core.exchange import DeskReply, DeskReport
 from coordsvc.core.hindsight.codec import to_plain
@@ -43,8 +44,6 @@ from coordsvc.core.messages import (
     Withdraw,
 )
 from coordsvc.core.offers import Offer
-from coordsvc.core.resources import NAMES
-from coordsvc.core.shares import as_fraction, dominant_share
 from coordsvc.core.terms import Terms
 from coordsvc.core.units import (
     SECOND,
@@ -57,8 +56,9 @@ from coordsvc.core.units import (
 from coordsvc.ports import Clock
 from coordsvc.serving.desk_line import DeskLine
 from coordsvc.serving.pool import EngineLink, NodeCard, Watched
+from coordsvc.serving.tally import Tally
 from coordsvc.telemetry.decision_log import DecisionLog
-from coordsvc.telemetry.metrics import PoolSnapshot
+from coordsvc.telemetry.pool import PoolSnapshot
 
 log = logging.getLogger(__name__)
 
@@ -91,16 +91,13 @@ class AllocatorActor:
         self._lines: dict[DeskId, DeskLine] = {}
         self._links: dict[NodeId, EngineLink] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._seen_open: set[tuple[str, str]] = set()
-        self._ended: Counter[tuple[str, str]] = Counter()
-        self._broken: dict[NodeId, int] = {}
-        self._refused = 0
-        self._preempted = 0
+        self._tally = Tally(self._core)
         self._superseded = False
 
     def start(self) -> None:
         """Begin to keep time; the running loop is the allocator's from now on."""
         self._spawn(self._keep_time())
+        self._spawn(self._keep_account())
         if self._decisions is not None:
             try:
                 self._decisions.begin(self._core)
@@ -157,13 +154,10 @@ class AllocatorActor:
             },
             "offers_open": len(ledger.offers),
             "offers_by_state": Counter(one.state.name.lower() for one in ledger.offers.values()),
-            "offers_ended": {f"{agent}.{state}": n for (agent, state), n in self._ended.items()},
             "policy": self._core.terms.policy.name,
             "draining": sorted(self._core.books.recall.draining),
-            "refused_events": self._refused,
-            "preempted": self._preempted,
             "limits_met": dict(self._core.limits_met),
-            "broken_reservations": sum(self._broken.values()),
+            **self._tally.status(),
         }
 
     async def settle(self, terms: Terms) -> None:
@@ -223,6 +217,7 @@ class AllocatorActor:
         return refusal
 
     def _carry_out(self, effect: Effect) -> None:
+        self._tally.effect(effect)
         match effect:
             case SendOffer(offer, ticket):
                 self._line(offer.desk).offer(ticket)
@@ -234,17 +229,12 @@ class AllocatorActor:
                 self._line(desk).refuse_gang(gang, why)
             case Void(offer):
                 self._spawn(self._void(offer))
-            case Freed(offer):
-                self._ended[offer.agent, offer.state.name.lower()] += 1
             case Preempt(offer):
-                self._preempted += 1
                 self._spawn(self._preempt(offer))
             case Drained(node):
                 log.info("node %s is drained", node)
-            case Refused():
-                self._refused += 1
-            case Granted():
-                pass
+            case Granted() | Freed() | Refused():
+                pass  # counted
 
     def _line(self, desk: DeskId) -> DeskLine:
         """Return a desk's line; of one that is gone, a line that leads nowhere."""
@@ -285,7 +275,7 @@ class AllocatorActor:
             pass
         finally:
             del self._links[card.node]
-            self._broken.pop(card.node, None)
+            self._tally.node_gone(card.node)
             if joined:
                 self._tell(NodeLost(card.node))
 
@@ -293,8 +283,14 @@ class AllocatorActor:
         if word.superseded:
             self._superseded = True
             return
-        self._broken[node] = word.broken_reservations
+        self._tally.word(self._clock.now(), node, word)
         self._tell(Reconciled(node, word.running, word.finished, word.cached))
+
+    async def _keep_account(self) -> None:
+        """Look at the pool for the fleet's account, as often as engines' bins are cut at most."""
+        while True:
+            rest_s = self._tally.look(self._clock.now())
+            await asyncio.sleep(max(BIN_US / SECOND, rest_s))
 
     async def _keep_time(self) -> None:
         while True:
@@ -305,45 +301,7 @@ class AllocatorActor:
                     del self._lines[desk]
                     self._tell(DeskLost(desk))
             self._tell(Ticked())
-            self._publish(self._snapshot())
-
-    def _snapshot(self) -> PoolSnapshot:
-        ledger = self._core.ledger
-        agents = sorted({state.agent for state in self._core.desks.values()})
-        open_offers = Counter(
-            (str(offer.agent), offer.state.name.lower()) for offer in ledger.offers.values()
-        )
-        waiting: defaultdict[str, int] = defaultdict(int)
-        for state in self._core.desks.values():
-            waiting[state.agent] += state.waiting
-        self._seen_open.update(open_offers)
-        alloc = {
-            (agent, name): amount
-            for agent in agents
-            for name, amount in zip(NAMES, ledger.held_by(agent).amounts(), strict=True)
-        }
-        return PoolSnapshot(
-            epoch=self._core.epoch.n,
-            nodes=len(ledger.capacity),
-            capacity=dict(zip(NAMES, ledger.total.amounts(), strict=True)),
-            alloc={(str(agent), name): amount for (agent, name), amount in alloc.items()},
-            open_offers={**dict.fromkeys(self._seen_open, 0), **open_offers},
-            ended_offers=dict(self._ended),
-            refused_events=self._refused,
-            broken_reservations=sum(self._broken.values()),
-            waiting=dict(waiting),
-            policy=self._core.terms.policy.name,
-            utility={str(agent): u for agent, u in self._core.utilities().items()},
-            share={
-                str(agent): as_fraction(dominant_share(ledger.held_by(agent), ledger.total))
-                for agent in agents
-            },
-            preempted=self._preempted,
-            gangs_waiting=len(self._core.books.gangs.waiting),
-            limits_met=dict(self._core.limits_met),
-            log_lines=self._decisions.lines_written if self._decisions else 0,
-            log_lost=self._decisions.events_lost if self._decisions else 0,
-        )
+            self._publish(self._tally.snapshot(self._decisions))
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)

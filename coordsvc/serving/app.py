@@ -62,6 +62,7 @@ class EngineDeployment(EngineReplica):
             settings.node.capacity.resources(),
             settings.node.attributes,
             RayPool(context.app_name),
+            MonotonicClock(),
             reserved={
                 RoleId(agent): bundle.resources()
                 for agent, bundle in settings.node.reserved.items()

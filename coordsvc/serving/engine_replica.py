@@ -11,13 +11,15 @@ from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import aclosing, contextmanager, suppress
 from typing import Any
 
+from coordsvc.core.computed import Computing
 from coordsvc.core.errors import CoordinationError, EngineBroken
+from coordsvc.core.fleet import accelerators, share
 from coordsvc.core.generation import Chunk, EngineInfo, GenerationRequest
 from coordsvc.core.guard import Guard, Refusal
 from coordsvc.core.offers import Grant
 from coordsvc.core.resources import Resources
 from coordsvc.core.units import Epoch, NodeId, OfferId, RoleId
-from coordsvc.ports import Engine
+from coordsvc.ports import Clock, Engine
 from coordsvc.serving.pool import Failure, NodeCard, Pool, Watched
 
 CACHED_MAX = 64
@@ -64,6 +66,7 @@ class EngineReplica:
         capacity: Resources,
         attributes: Mapping[str, str],
         pool: Pool,
+        clock: Clock,
         *,
         reserved: Mapping[RoleId, Resources] | None = None,
         guarded: bool = True,
@@ -72,6 +75,9 @@ class EngineReplica:
         self._node = node
         self._attributes = dict(attributes)
         self._pool = pool
+        self._clock = clock
+        self._computing = Computing(clock.now(), accelerators(capacity))
+        self._batch_max = 0
         self._guard = Guard(capacity)
         self._guarded = guarded
         self._reserved = dict(reserved or {})
@@ -86,6 +92,7 @@ class EngineReplica:
     async def start(self) -> EngineInfo:
         """Load the engine, then keep asking to be joined while nobody watches."""
         info = await self._engine.start()
+        self._batch_max = info.batch_max
         if self._guarded:
             self._joining = asyncio.create_task(self._keep_joined(info))
         return info
@@ -154,6 +161,8 @@ class EngineReplica:
             finished=self._guard.take_finished(),
             broken_reservations=self._guard.journal.broken_reservations,
             cached=self._cached.news(),
+            computed=self._computing.word(self._clock.now()),
+            waiting=max(0, self._engine.running() - self._batch_max),
         )
 
     async def journal(self, *, node: str | None = None) -> dict[str, Any]:
@@ -215,12 +224,15 @@ class EngineReplica:
     def _running(self, grant: Grant) -> Iterator[Callable[[], None]]:
         """Strike the grant out when the work says that it ended, and in any case at the end."""
         running = self._guarded
+        taken = share(grant.bundle, self._guard.capacity)
+        self._computing.changed(self._clock.now(), taken if running else 0)
 
         def ended() -> None:
             nonlocal running
             if running:
                 running = False
                 self._guard.finish(grant)
+                self._computing.changed(self._clock.now(), -taken)
 
         try:
             yield ended

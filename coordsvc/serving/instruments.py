@@ -4,21 +4,33 @@ Replicas and the allocator tell it what happened, in batches and without waiting
 when it is away they go on, and what they would have told is lost, no more.
 """
 
+import asyncio
+import logging
+from collections.abc import Callable
 from threading import Thread
 from wsgiref.simple_server import WSGIServer
 
 from prometheus_client import start_http_server
 
 from coordsvc.core.accounting import TurnResult
-from coordsvc.core.errors import EngineBroken
-from coordsvc.telemetry.metrics import Metrics, PoolSnapshot
+from coordsvc.core.errors import CoordinationError, EngineBroken
+from coordsvc.ports import Clock
+from coordsvc.telemetry.metrics import Metrics
+from coordsvc.telemetry.pool import PoolSnapshot
+from coordsvc.telemetry.service import Running
+
+log = logging.getLogger(__name__)
+
+LOOK_S = 5.0
+"""How often Serve and Ray are asked: a call that costs them milliseconds, on the head node."""
 
 
 class Instruments:
     """Holds the metrics and serves `/metrics`. A plain class; made an actor where it is started."""
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, clock: Clock) -> None:
         self._metrics = Metrics()
+        self._clock = clock
         try:
             server, thread = start_http_server(port, host, registry=self._metrics.registry)
         except OSError as error:
@@ -33,13 +45,25 @@ class Instruments:
         """Return the port that metrics are served on."""
         return int(self._server.server_port)
 
-    async def turns(self, results: tuple[TurnResult, ...], outcomes: tuple[str, ...]) -> None:
-        """Count turns: those answered, and how others ended."""
+    async def turns(
+        self, results: tuple[TurnResult, ...], outcomes: tuple[str, ...], untold: int = 0
+    ) -> None:
+        """Count turns: those answered, how others ended, and how many nobody will tell of."""
         for result in results:
             self._metrics.turn(result)
         for outcome in outcomes:
-            self._metrics.outcome(outcome)
+            self._metrics.turns.outcome(outcome)
+        self._metrics.turns.untold(untold)
 
     async def pool(self, snapshot: PoolSnapshot) -> None:
         """Show what the allocator told of itself."""
-        self._metrics.pool(snapshot)
+        self._metrics.pool(self._clock.now(), snapshot)
+
+    async def keep_asking(self, look: Callable[[], Running]) -> None:
+        """Show regularly how many replicas and placement groups there are; `look` may block."""
+        while True:
+            try:
+                self._metrics.service.running(await asyncio.to_thread(look))
+            except CoordinationError as error:
+                log.warning("replicas and placement groups cannot be counted: %s", error)
+            await asyncio.sleep(LOOK_S)

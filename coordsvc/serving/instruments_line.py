@@ -11,7 +11,7 @@ from ray.exceptions import RayActorError
 from coordsvc.core.accounting import TurnResult
 from coordsvc.core.errors import CoordinationError
 from coordsvc.serving.ray_pool import find
-from coordsvc.telemetry.metrics import PoolSnapshot
+from coordsvc.telemetry.pool import PoolSnapshot
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +30,8 @@ class InstrumentsLine:
         self._actor: ActorHandle[Any] | None = None
         self._results: list[TurnResult] = []
         self._outcomes: list[str] = []
+        self._untold = 0
+        """Turns that were lost on the way, or never sent."""
         self._sending: asyncio.Task[None] | None = None
 
     def answered(self, result: TurnResult) -> None:
@@ -56,6 +58,7 @@ class InstrumentsLine:
             self._actor = None
 
     def _soon(self) -> None:
+        self._untold += max(0, len(self._results) - UNTOLD_MAX)
         del self._results[:-UNTOLD_MAX], self._outcomes[:-UNTOLD_MAX]
         if self._sending is None:
             self._sending = asyncio.get_running_loop().create_task(self._send())
@@ -63,10 +66,13 @@ class InstrumentsLine:
     async def _send(self) -> None:
         try:
             await asyncio.sleep(TELL_S)
+            if (actor := self._handle()) is None:
+                return  # nobody is there yet: it is kept
             results, self._results = tuple(self._results), []
             outcomes, self._outcomes = tuple(self._outcomes), []
-            if (actor := self._handle()) is not None:
-                await actor.turns.remote(results, outcomes)
+            untold, self._untold = self._untold, self._untold + len(results)
+            await actor.turns.remote(results, outcomes, untold)
+            self._untold -= untold + len(results)
         except RayActorError:
             self._actor = None  # it will be found again under its name, or made anew
         finally:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from coordsvc.core.computed import Computed
 from coordsvc.core.errors import CoordinationError
 from coordsvc.core.exchange import DeskReply, DeskReport
 from coordsvc.core.offers import Grant
@@ -31,6 +32,10 @@ class Watched:
     broken_reservations: int = 0
     cached: frozenset[str] | None = None
     """Names of the conversations cached there; None when they are what they were."""
+    computed: Computed | None = None
+    """How long it has computed."""
+    waiting: int = 0
+    """Requests that wait inside the engine."""
     superseded: bool = False
     """A later epoch has fenced this engine: the watcher must stop."""
 

@@ -1,4 +1,4 @@
-"""The fleet's account: in which of five states each slot of the pool was, and for how long.
+"""The fleet's account: in which of five states each slot was, and for how long, in slots.
 
 Computing is the engines' word. Committed is what the allocator believes to be held: told offers and
 grants. What is committed and does not compute is held while a waiting phase could use it, and
@@ -11,37 +11,13 @@ the choosiest first is a maximum matching.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 
 from coordsvc.core.filters import NodeFilter
+from coordsvc.core.fleet import States
 from coordsvc.core.units import AgentId, Instant, NodeId
 
 Attributes = tuple[tuple[str, str], ...]
-
-
-@dataclass(slots=True)
-class States:
-    """Slot-microseconds in each state."""
-
-    computing: int = 0
-    held: int = 0
-    blocked: int = 0
-    stranded: int = 0
-    idle: int = 0
-
-    @property
-    def total(self) -> int:
-        """All of them: slots times time."""
-        return self.computing + self.held + self.blocked + self.stranded + self.idle
-
-    def as_dict(self) -> dict[str, int]:
-        """Return the five by name."""
-        return asdict(self)
-
-    def minus(self, earlier: "States") -> "States":
-        """Return what has come since `earlier`."""
-        names = [one.name for one in fields(self)]
-        return States(*(getattr(self, name) - getattr(earlier, name) for name in names))
 
 
 @dataclass(slots=True)

@@ -53,7 +53,7 @@ class SimEngine:
     ) -> None:
         self.node = node
         self.plan = plan
-        self.capacity = _times(bundle, plan.slots)
+        self.capacity = bundle.times(plan.slots)
         self.guard = Guard(self.capacity)
         self.alive = True
         self.calls = 0
@@ -127,7 +127,3 @@ class SimEngine:
         if ended:
             done = Micros(running.cost_us * spent // max(1, running.takes_us))
         running.answer(Outcome(done_us=done, compute_us=spent, ended=ended))
-
-
-def _times(bundle: Resources, slots: int) -> Resources:
-    return Resources(*(amount * slots for amount in bundle.amounts()))

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from coordsvc.core.fleet import States, measures
 from coordsvc.core.units import SECOND, AgentId, Micros
-from coordsvc.simulation.book import States
 from coordsvc.simulation.settings import SimSettings
 from coordsvc.simulation.turns import LiveTurn
 from coordsvc.simulation.world import World
@@ -162,25 +162,22 @@ def _tenants_mean(measured: Sequence[LiveTurn]) -> dict[str, int]:
 
 
 def _fleet(settings: SimSettings, states: States, ended: Sequence[LiveTurn]) -> Fleet:
-    lasts = settings.lasts_us - settings.warm_us
-    busy = states.computing + states.held + states.blocked
-    turns = len(ended)
-    slots = states.total / lasts
-    whole = turns > 0 and states.computing > 0
-    baseline = sum(turn.turn.cost_us for turn in ended) / turns if turns else None
-    algo = states.computing / turns if whole else None
-    measured = baseline * turns / lasts if whole and baseline else None
-    ideal = baseline * slots / algo if algo and baseline else None
-    coord = (states.held + states.blocked) * lasts / (turns * busy) if whole else None
+    found = measures(
+        states,
+        lasts_us=settings.lasts_us - settings.warm_us,
+        turns=len(ended),
+        baseline_us=sum(turn.turn.cost_us for turn in ended),
+        whole=1,
+    )
     return Fleet(
-        slots=slots,
+        slots=found.accelerators,
         states=states.as_dict(),
         utilisation=states.computing / states.total if states.total else 0.0,
-        s_scale=busy / lasts,
-        c_algo_us=algo,
-        c_coord_us=coord,
-        c_baseline_us=baseline,
-        s_measured=measured,
-        s_ideal=ideal,
-        of_ideal=measured / ideal if measured and ideal else None,
+        s_scale=found.s_scale,
+        c_algo_us=found.c_algo_us,
+        c_coord_us=found.c_coord_us,
+        c_baseline_us=found.c_baseline_us,
+        s_measured=found.s_measured,
+        s_ideal=found.s_ideal,
+        of_ideal=found.of_ideal,
     )

@@ -21,12 +21,13 @@ from collections.abc import Iterator
 
 from coordsvc.core.desk import Desk
 from coordsvc.core.filters import NodeFilter
+from coordsvc.core.fleet import States
 from coordsvc.core.guard import Refusal
 from coordsvc.core.offers import Grant
 from coordsvc.core.units import AgentId, DeskId, Instant, Micros, NodeId
 from coordsvc.simulation.allocation import SimAllocator
 from coordsvc.simulation.arrivals import window_of
-from coordsvc.simulation.book import Book, States
+from coordsvc.simulation.book import Book
 from coordsvc.simulation.chance import Purpose, streams
 from coordsvc.simulation.clock import JumpClock
 from coordsvc.simulation.desks import SimDesk

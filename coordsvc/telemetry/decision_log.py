@@ -97,6 +97,11 @@ class DecisionLog:
             self._fresh_wanted = False
             queue.append(_Fresh(capture(allocator), 0))
 
+    @property
+    def lag(self) -> int:
+        """Return how many entries wait to be written."""
+        return len(self._queue)
+
     def close(self) -> None:
         """Write what waits, and end; calling it twice does no harm."""
         self._closing.set()

@@ -149,6 +149,39 @@ async def test_metrics_tell_of_turns_offers_and_alloc(
     assert {"offer_wait", "engine_queue", "contention", "call", "unexplained"} <= parts
 
 
+async def test_the_fleets_account_and_what_runs_are_shown(
+    services: Services, client: openai.AsyncOpenAI
+) -> None:
+    """The states add up to the accelerator's time; Serve is asked every five seconds."""
+
+    async def shown() -> dict[tuple[str, ...], float]:
+        async with (
+            aiohttp.ClientSession() as session,
+            session.get(services.scripted.metrics_url) as page,
+        ):
+            families = list(text_string_to_metric_families(await page.text()))
+        return {(s.name, *s.labels.values()): s.value for f in families for s in f.samples}
+
+    first, began = await shown(), time.monotonic()
+    for _ in range(20):
+        await client.chat.completions.create(model="scripted", messages=said("Hello"))
+    await asyncio.sleep(8)
+    last, lasted = await shown(), time.monotonic() - began
+    states = {
+        state: last["coordsvc_share_seconds_total", state]
+        - first["coordsvc_share_seconds_total", state]
+        for state in ("computing", "held", "blocked", "stranded", "idle")
+    }
+    assert last["coordsvc_accelerators",] == 1
+    assert states["computing"] > 0
+    assert sum(states.values()) == pytest.approx(lasted, abs=3), "the last second or two lag"
+    assert last["coordsvc_fleet_remainder_seconds_total",] < 0.5
+    assert last["coordsvc_c_algo_seconds",] > 0
+    assert last["coordsvc_replicas", "Engine"] == 1
+    assert last["coordsvc_placement_groups", "created"] == 1
+    assert last["coordsvc_placement_groups", "pending"] == 0
+
+
 async def test_a_client_that_hangs_up_leaves_no_grant_behind(services: Services) -> None:
     body = {
         "model": "scripted",

@@ -165,7 +165,7 @@ class Ledger:
                 mine = [o for o in self.on_node(node) if o.reserved_for == part.reserved_for]
                 assert part.free == part.capacity - _sum(iter(mine)), part
         for role in self.roles.known.values():
-            below = [o for o in self.offers.values() if _is_below(o.agent, role.role_id)]
+            below = [o for o in self.offers.values() if is_below(o.agent, role.role_id)]
             assert (role.held, role.bundles) == (_sum(iter(below)), len(below)), role.role_id
         assert self.held == _sum(iter(self.offers.values()))
 
@@ -192,7 +192,8 @@ class Ledger:
             del self._at[offer.desk]
 
 
-def _is_below(agent: AgentId, role_id: RoleId) -> bool:
+def is_below(agent: AgentId, role_id: RoleId) -> bool:
+    """Tell whether an agent is the role, or below it in the tree."""
     return not role_id or str(agent) == role_id or agent.startswith(f"{role_id}/")
 
 

@@ -5,7 +5,10 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from coordsvc.core.allocation.issuing import IDS_PER_EPOCH_BITS
+from coordsvc.core.computed import Computing
 from coordsvc.core.exchange import DeskReply, DeskReport
 from coordsvc.core.messages import (
     Accepted,
@@ -21,7 +24,7 @@ from coordsvc.core.terms import Terms
 from coordsvc.core.units import SECOND, AgentId, DeskId, GangId, Micros, NodeId, OfferId
 from coordsvc.serving.allocator_actor import DESK_SILENT_S, TICK_S, WATCH_S, AllocatorActor
 from coordsvc.serving.pool import NodeCard, Watched
-from coordsvc.telemetry.metrics import PoolSnapshot
+from coordsvc.telemetry.pool import PoolSnapshot
 from tests.fakes import FIRST, N1, N2, SLOT, FakeLink, grant
 from tests.jumping import LoopClock, passed_us, settle
 
@@ -371,7 +374,9 @@ async def test_the_snapshot_is_what_the_pool_looks_like() -> None:
             Declined(mine[1].offer_id),
         )
     )
-    pool.links[N1].word = Watched(running=frozenset({mine[0].offer_id}), broken_reservations=2)
+    pool.links[N1].word = Watched(
+        running=frozenset({mine[0].offer_id}), broken_reservations=2, waiting=7
+    )
     await asyncio.sleep(WATCH_S + TICK_S)
     await settle()
     assert pool.shown[-1] == PoolSnapshot(
@@ -397,7 +402,43 @@ async def test_the_snapshot_is_what_the_pool_looks_like() -> None:
         waiting={"planner": 0, "responder": 2},
         policy="fair_share",
         share={"planner": 1 / 3, "responder": 1 / 3},
+        demand={
+            ("planner", "gpu"): 0,
+            ("planner", "cpu"): 2_000,
+            ("planner", "bandwidth"): 0,
+            ("responder", "gpu"): 0,
+            ("responder", "cpu"): 2_000,
+            ("responder", "bandwidth"): 0,
+        },
+        filters={"planner": 0, "responder": 0},
+        accelerators=2_000_000,
+        fleet=pool.shown[-1].fleet,
+        engine_running=1,
+        engine_waiting=7,
     )
+
+
+async def test_the_fleets_states_are_told_with_the_engines_word() -> None:
+    """One of four slots computes; two offers are held ahead of need, and one slot is free."""
+    pool = await Pool().with_nodes(card())
+    pool.actor.start()
+    one, *_ = (await pool.tell(report(ahead=3))).offers
+    await pool.tell(report(Accepted(one.offer_id, SLOT), ahead=2))
+    engine = Computing(LoopClock().now(), 1_000_000)
+    engine.changed(LoopClock().now(), 250_000)
+    for _ in range(10):
+        await asyncio.sleep(WATCH_S - 0.01)
+        pool.links[N1].word = Watched(
+            running=frozenset({one.offer_id}), computed=engine.word(LoopClock().now())
+        )
+        await asyncio.sleep(0.01)
+        await pool.tell(report(ahead=2))
+    told = pool.shown[-1].fleet
+    assert told["held"] == told["blocked"] == told["stranded"] == 0
+    total = sum(told.values())
+    assert 8e12 < total <= 10e12, "accelerator-microseconds, in millionths: the last are not in yet"
+    assert told["computing"] / total == pytest.approx(0.25, abs=0.01)
+    assert pool.shown[-1].fleet_remainder < 0.2e12
 
 
 async def test_a_state_that_no_offer_is_in_any_more_is_shown_as_none() -> None:

@@ -9,15 +9,16 @@ from typing import Any
 import pytest
 
 from coordsvc.core.errors import BadRequest, ContextTooLong, CoordinationError, EngineBroken
+from coordsvc.core.fleet import WHOLE
 from coordsvc.core.generation import Chunk, GenerationRequest, Message
 from coordsvc.core.guard import Refusal
 from coordsvc.core.offers import Grant
 from coordsvc.core.resources import Resources
-from coordsvc.core.units import OfferId
+from coordsvc.core.units import SECOND, OfferId
 from coordsvc.serving.engine_replica import CACHED_MAX, REJOIN_S, CachedPrefixes, EngineReplica
 from coordsvc.serving.pool import Failure, NodeCard, Watched
 from tests.fakes import FIRST, N1, SECOND_LIFE, FakeEngine, FakePool, Never, Wait, grant, told
-from tests.jumping import passed_us, settle
+from tests.jumping import LoopClock, passed_us, settle
 
 TWO_SLOTS = Resources(cpu_milli=2_000)
 REQUEST = GenerationRequest(messages=(Message("user", "How are you?"),), max_new_tokens=20)
@@ -30,7 +31,9 @@ async def replica(
     engine: FakeEngine, pool: FakePool | None = None, *, guarded: bool = True, fenced: bool = True
 ) -> AsyncGenerator[EngineReplica]:
     """A replica at work, stopped in the end."""
-    one = EngineReplica(engine, N1, TWO_SLOTS, {"zone": "a"}, pool or FakePool(), guarded=guarded)
+    one = EngineReplica(
+        engine, N1, TWO_SLOTS, {"zone": "a"}, pool or FakePool(), LoopClock(), guarded=guarded
+    )
     await one.start()
     if fenced:
         assert await one.fence(FIRST, OfferId(0)) == ()
@@ -194,9 +197,13 @@ async def test_a_watch_tells_what_runs_and_what_has_ended() -> None:
         await anext(reply)
         await one.run(REQUEST, grant(2))
         first = await one.watch(FIRST, 1.0)
-        assert first == Watched(running=frozenset({OfferId(1)}))
+        assert first.computed is not None
+        assert first.computed.total == SECOND * WHOLE // 2, "one of two slots, all the second"
+        assert replace(first, computed=None) == Watched(running=frozenset({OfferId(1)}))
         second = await one.watch(FIRST, 1.0)
-        assert second == Watched(running=frozenset({OfferId(1)}), finished=(OfferId(2),))
+        assert replace(second, computed=None) == Watched(
+            running=frozenset({OfferId(1)}), finished=(OfferId(2),)
+        )
         assert (await one.watch(FIRST, 1.0)).finished == ()
         assert passed_us() == 3_000_000
         await reply.aclose()

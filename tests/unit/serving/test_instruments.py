@@ -2,21 +2,23 @@
 
 import asyncio
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from urllib.request import urlopen
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from coordsvc.core.errors import EngineBroken
+from coordsvc.clock import MonotonicClock
+from coordsvc.core.errors import CoordinationError, EngineBroken
 from coordsvc.serving.instruments import Instruments
-from coordsvc.telemetry.metrics import PoolSnapshot
+from coordsvc.telemetry.pool import PoolSnapshot
+from coordsvc.telemetry.service import Running
 from tests.unit.serving.http.fakes import result
 
 
 @pytest.fixture(scope="module")
 def instruments() -> Iterator[Instruments]:
-    one = Instruments("127.0.0.1", 0)
+    one = Instruments("127.0.0.1", 0, MonotonicClock())
     yield one
     one._server.shutdown()
     one._server.server_close()
@@ -41,9 +43,40 @@ def test_turns_and_the_pool_are_on_the_page(instruments: Instruments) -> None:
     seen = page(instruments)
     assert seen["coordsvc_turns_total answered"] == 2
     assert seen["coordsvc_turns_total refused"] == 1
-    assert seen["coordsvc_turn_seconds_count 3"] == 2
+    assert seen["coordsvc_turn_seconds_count checker+planner+responder"] == 2
     assert seen["coordsvc_allocator_epoch"] == 3
     assert seen["coordsvc_nodes"] == 2
+
+
+def test_replicas_and_placement_groups_are_asked_for_and_shown(instruments: Instruments) -> None:
+    there = Running(replicas={"Engine": 2, "Planner": 1}, groups={"created": 2, "pending": 1})
+    asyncio.run(asked_for_a_while(instruments, lambda: there))
+    seen = page(instruments)
+    assert seen["coordsvc_replicas Engine"] == 2
+    assert seen["coordsvc_placement_groups created"] == 2
+    assert seen["coordsvc_placement_groups pending"] == 1
+
+
+def test_a_serve_that_does_not_answer_is_not_the_end(
+    instruments: Instruments, caplog: pytest.LogCaptureFixture
+) -> None:
+    def nobody() -> Running:
+        raise CoordinationError("Serve does not answer")
+
+    asyncio.run(asked_for_a_while(instruments, nobody))
+    assert "Serve does not answer" in caplog.text
+
+
+async def asked_for_a_while(instruments: Instruments, look: Callable[[], Running]) -> None:
+    """Have the instruments ask once and more; the loop's first rest is far shorter than theirs."""
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.2):
+            await instruments.keep_asking(look)
+
+
+def test_turns_that_nobody_told_of_are_counted(instruments: Instruments) -> None:
+    asyncio.run(instruments.turns((), (), untold=3))
+    assert page(instruments)["coordsvc_turns_untold_total"] == 3
 
 
 def test_no_news_is_no_news(instruments: Instruments) -> None:
@@ -56,4 +89,4 @@ def test_a_port_that_is_taken_is_named_with_the_remedy() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(EngineBroken, match=rf"metrics.port {port} .* choose another port"):
-            Instruments("127.0.0.1", port)
+            Instruments("127.0.0.1", port, MonotonicClock())

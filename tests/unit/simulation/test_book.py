@@ -3,8 +3,9 @@
 import pytest
 
 from coordsvc.core.filters import ANY_NODE, NodeFilter
+from coordsvc.core.fleet import States
 from coordsvc.core.units import AgentId, Instant, NodeId
-from coordsvc.simulation.book import Book, States
+from coordsvc.simulation.book import Book
 
 A, B = AgentId("a"), AgentId("b")
 N, M = NodeId("n"), NodeId("m")

@@ -1,0 +1,130 @@
+"""What an allocator counts of its own life, and shows: to Prometheus, and to whoever asks."""
+
+import time
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from typing import Any
+
+from coordsvc.core.allocator import Allocator
+from coordsvc.core.fleet import accelerators
+from coordsvc.core.fleet_book import FleetBook, look
+from coordsvc.core.messages import Effect, Freed, Preempt, Refused
+from coordsvc.core.resources import NAMES, Resources
+from coordsvc.core.shares import as_fraction, dominant_share
+from coordsvc.core.units import Instant, NodeId
+from coordsvc.serving.pool import Watched
+from coordsvc.telemetry.decision_log import DecisionLog
+from coordsvc.telemetry.pool import PoolSnapshot
+
+LOOKS_COST_MAX = 0.01
+"""Of one core, for looking at the pool: on thousands of nodes the looks become rarer."""
+
+
+class Tally:
+    """Counts effects and engines' words, and adds up the fleet's account."""
+
+    def __init__(self, core: Allocator) -> None:
+        self._core = core
+        self._ended: Counter[tuple[str, str]] = Counter()
+        self._words: dict[NodeId, Watched] = {}
+        self._seen_open: set[tuple[str, str]] = set()
+        self._refused = 0
+        self._preempted = 0
+        self._fleet = FleetBook()
+
+    def effect(self, effect: Effect) -> None:
+        """Count what was decided."""
+        match effect:
+            case Freed(offer):
+                self._ended[offer.agent, offer.state.name.lower()] += 1
+            case Preempt():
+                self._preempted += 1
+            case Refused():
+                self._refused += 1
+            case _:
+                pass
+
+    def word(self, now: Instant, node: NodeId, word: Watched) -> None:
+        """Take an engine's regular word."""
+        self._words[node] = word
+        if word.computed is not None:
+            self._fleet.told(now, node, word.computed)
+
+    def node_gone(self, node: NodeId) -> None:
+        """Forget an engine that will not tell again."""
+        self._words.pop(node, None)
+        self._fleet.lost(node)
+
+    def look(self, now: Instant) -> float:
+        """Look at the pool for the fleet's account; return after how many seconds to look again."""
+        began = time.perf_counter()
+        self._fleet.looked(now, look(self._core.ledger, self._core.desks.values()))
+        return (time.perf_counter() - began) / LOOKS_COST_MAX
+
+    def status(self) -> dict[str, Any]:
+        """Return the counts for people and tests."""
+        return {
+            "offers_ended": {f"{agent}.{state}": n for (agent, state), n in self._ended.items()},
+            "refused_events": self._refused,
+            "preempted": self._preempted,
+            "broken_reservations": self._broken(),
+        }
+
+    def snapshot(self, decisions: DecisionLog | None) -> PoolSnapshot:
+        """Return all that is shown."""
+        core, ledger = self._core, self._core.ledger
+        agents = sorted({state.agent for state in core.desks.values()})
+        open_offers = Counter(
+            (str(offer.agent), offer.state.name.lower()) for offer in ledger.offers.values()
+        )
+        self._seen_open.update(open_offers)
+        waiting: defaultdict[str, int] = defaultdict(int)
+        filters: defaultdict[str, int] = defaultdict(int)
+        demand: defaultdict[str, Resources] = defaultdict(Resources)
+        for state in core.desks.values():
+            waiting[state.agent] += state.waiting
+            filters[state.agent] += len(state.refused_until)
+            demand[state.agent] += state.bundle.times(state.unmet)
+        held = {str(agent): ledger.held_by(agent) for agent in agents}
+        return PoolSnapshot(
+            epoch=core.epoch.n,
+            nodes=len(ledger.capacity),
+            draining=len(core.books.recall.draining),
+            capacity=dict(zip(NAMES, ledger.total.amounts(), strict=True)),
+            alloc=_by_resource(held),
+            demand=_by_resource({agent: demand[agent] + held[agent] for agent in held}),
+            open_offers={**dict.fromkeys(self._seen_open, 0), **open_offers},
+            ended_offers=dict(self._ended),
+            filters=dict(filters),
+            refused_events=self._refused,
+            broken_reservations=self._broken(),
+            waiting=dict(waiting),
+            policy=core.terms.policy.name,
+            utility={str(agent): u for agent, u in core.utilities().items()},
+            share={
+                str(agent): as_fraction(dominant_share(ledger.held_by(agent), ledger.total))
+                for agent in agents
+            },
+            preempted=self._preempted,
+            gangs_waiting=len(core.books.gangs.waiting),
+            limits_met=dict(core.limits_met),
+            log_lines=decisions.lines_written if decisions else 0,
+            log_lost=decisions.events_lost if decisions else 0,
+            log_lag=decisions.lag if decisions else 0,
+            accelerators=sum(accelerators(one) for one in ledger.capacity.values()),
+            fleet=self._fleet.states.as_dict(),
+            fleet_remainder=self._fleet.remainder,
+            engine_running=sum(len(word.running) for word in self._words.values()),
+            engine_waiting=sum(word.waiting for word in self._words.values()),
+        )
+
+    def _broken(self) -> int:
+        return sum(word.broken_reservations for word in self._words.values())
+
+
+def _by_resource(amounts: Mapping[str, Resources]) -> dict[tuple[str, str], int]:
+    return {
+        (agent, name): amount
+        for agent, one in amounts.items()
+        for name, amount in zip(NAMES, one.amounts(), strict=True)
+    }
