@@ -5,23 +5,21 @@ happened to need them first. Starting one that is there already changes nothing.
 """
 
 import asyncio
-import uuid
 from dataclasses import dataclass
 from typing import Any
 
 import ray
 from ray import serve
 from ray.actor import ActorHandle
-from ray.experimental.internal_kv import _internal_kv_get, _internal_kv_put
 
 from coordsvc.clock import MonotonicClock
 from coordsvc.core.terms import Terms
-from coordsvc.core.units import Epoch
 from coordsvc.serving.allocator_actor import AllocatorActor
 from coordsvc.serving.deployed import Deployed
 from coordsvc.serving.engine_link import ServeEngineLink
 from coordsvc.serving.instruments import Instruments
 from coordsvc.serving.instruments_line import InstrumentsLine
+from coordsvc.serving.kept import Kept
 from coordsvc.serving.pool import EngineLink, NodeCard
 from coordsvc.serving.ray_pool import NAMESPACE, allocator_name, find, instruments_name
 from coordsvc.telemetry.decision_log import DecisionLog, DecisionLogTerms
@@ -30,7 +28,6 @@ CALLS_AT_ONCE = 10_000
 """Two long calls for each desk, and one for each engine, stay open at the allocator."""
 HEAD_RESOURCE = "node:__internal_head__"
 """Ray's own mark of the head node."""
-EPOCHS_MAX = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,13 +49,17 @@ class AllocatorInRay(AllocatorActor):
     async def __init__(self, wanted: AppActors) -> None:  # type: ignore[misc]
         self._engine: Any = serve.get_deployment_handle(wanted.engine, app_name=wanted.app)
         line = InstrumentsLine(instruments_name(wanted.app))
+        kept = Kept(wanted.app)
+        deployed, terms = kept.terms() or (wanted.terms, wanted.terms)
         super().__init__(
-            claim_epoch(wanted.app),
-            wanted.terms,
+            kept.claim_epoch(),
+            terms,
             MonotonicClock(),
             self.link_to,
             line.snapshot,
             DecisionLog(wanted.decision_log) if wanted.decision_log else None,
+            deployed=deployed,
+            remember=kept.keep_terms,
         )
         self.start()
 
@@ -71,21 +72,12 @@ class InstrumentsInRay(Instruments):
     """The instruments, with Serve and Ray to ask."""
 
     async def __init__(self, wanted: AppActors) -> None:  # type: ignore[misc]
-        super().__init__(wanted.metrics_host, wanted.metrics_port, MonotonicClock())
+        kept = Kept(wanted.app)
+        wanted_port = wanted.metrics_port or kept.metrics_port() or 0
+        super().__init__(wanted.metrics_host, wanted_port, MonotonicClock())
+        kept.keep_metrics_port(await self.port())
         deployed = Deployed(wanted.app, wanted.engine)
         self._asking = asyncio.create_task(self.keep_asking(deployed.look))
-
-
-def claim_epoch(app: str) -> Epoch:
-    """Return an epoch that nobody has had, put-if-absent in the cluster's key-value store."""
-    prefix = f"coordsvc/{app}".encode()
-    _internal_kv_put(prefix + b"/run", uuid.uuid4().hex.encode(), overwrite=False)
-    run = _internal_kv_get(prefix + b"/run").decode()
-    for n in range(1, EPOCHS_MAX):
-        taken = _internal_kv_put(prefix + f"/epoch/{n}".encode(), b"claimed", overwrite=False)
-        if not taken:
-            return Epoch(run, n)
-    raise AssertionError("an allocator does not die a million times")
 
 
 def start_actors(wanted: AppActors, allocator: type[AllocatorInRay] = AllocatorInRay) -> None:
@@ -105,6 +97,7 @@ def stop_actors(app: str) -> None:
     for name in (allocator_name(app), instruments_name(app)):
         if (actor := find(name)) is not None:
             ray.kill(actor, no_restart=True)
+    Kept(app).forget()
 
 
 def _start(kind: type[Any], name: str, args: tuple[Any, ...], at_once: int) -> ActorHandle[Any]:

@@ -70,6 +70,10 @@ DESK_SILENT_S = 8
 """A desk listens every 2 s; one unheard for so long is gone."""
 
 
+def _forget(deployed: Terms, terms: Terms) -> None:
+    del deployed, terms
+
+
 class AllocatorActor:
     """Stamps each event with the time, applies it, and has the effects carried out, in order."""
 
@@ -81,9 +85,17 @@ class AllocatorActor:
         link: Callable[[NodeCard], EngineLink],
         publish: Callable[[PoolSnapshot], None],
         decisions: DecisionLog | None = None,
+        *,
+        deployed: Terms | None = None,
+        remember: Callable[[Terms, Terms], None] = _forget,
     ) -> None:
+        """`terms` go on from those that were `deployed`, if an operator has changed them since.
+
+        `remember` is told both whenever one changes: the next life of this actor begins with them.
+        """
         self._core = Allocator(epoch=epoch, terms=terms)
-        self._deployed = terms
+        self._deployed = deployed or terms
+        self._remember = remember
         self._decisions = decisions
         self._clock = clock
         self._link = link
@@ -180,7 +192,10 @@ class AllocatorActor:
     async def configure(self, terms: Terms) -> str | None:
         """Offer on other terms from now on; return why not, if they cannot be."""
         refusal = self._tell(TermsChanged(terms))
-        return refusal.why if refusal else None
+        if refusal is not None:
+            return refusal.why
+        self._remember(self._deployed, terms)
+        return None
 
     async def choose_policy(self, name: str) -> str | None:
         """Serve by another policy from now on; return why not, if there is no such one.

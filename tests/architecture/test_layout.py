@@ -30,6 +30,7 @@ TESTED_ELSEWHERE = {
     "serving/deployed": "needs Serve: tests/integration",
     "serving/desk_line": "what desks are told: test_allocator_actor.py hears it",
     "serving/engine_calls": "needs Serve: tests/integration",
+    "serving/kept": "needs Ray: tests/integration/test_lives.py",
     "serving/engine_link": "needs Serve: tests/integration",
     "serving/instruments_line": "needs Ray: tests/integration",
     "serving/local": "needs Ray: tests/integration",
