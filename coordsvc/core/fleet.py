@@ -114,7 +114,8 @@ def share(bundle: Resources, capacity: Resources) -> int:
 
     By the GPU where the node has one, else by the CPU, else by bandwidth: what a node is of.
     """
-    for taken, whole in zip(bundle.amounts(), capacity.amounts(), strict=True):
-        if whole:
-            return taken * accelerators(capacity) // whole
-    return 0
+    if capacity.gpu_milli:
+        return bundle.gpu_milli * (WHOLE // MILLI)
+    if capacity.cpu_milli:
+        return bundle.cpu_milli * WHOLE // capacity.cpu_milli
+    return bundle.bandwidth_mbps * WHOLE // capacity.bandwidth_mbps if capacity else 0

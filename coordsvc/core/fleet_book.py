@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from coordsvc.core.allocation.desks import DeskState
 from coordsvc.core.allocation.ledger import Ledger, is_below
-from coordsvc.core.allocation.rooms import Part
+from coordsvc.core.allocation.rooms import Shelf
 from coordsvc.core.computed import Computed
 from coordsvc.core.filters import NodeFilter
 from coordsvc.core.fleet import States, accelerators, share
@@ -52,11 +52,11 @@ class _Kind:
     least: Resources
     where: NodeFilter
 
-    def can_use(self, part: Part) -> bool:
+    def can_use(self, shelf: Shelf) -> bool:
         """Tell whether the allocator would offer something there to it, had it the room."""
-        role = part.reserved_for
+        role = shelf.reserved_for
         mine = role is None or is_below(self.agent, role)
-        return part.open and mine and self.where.suits(part.attributes)
+        return mine and self.where.suits(shelf.attributes)
 
 
 def look(ledger: Ledger, desks: Iterable[DeskState]) -> Seen:
@@ -73,50 +73,60 @@ def look(ledger: Ledger, desks: Iterable[DeskState]) -> Seen:
             kind = _Kind(desk.agent, desk.least, desk.where)
             waiting[kind] += desk.waiting
             unmet[kind] += desk.unmet
-    parts = [part for node in ledger.capacity for part in ledger.rooms.of(node)]
-    usable = {kind: [part for part in parts if kind.can_use(part)] for kind in waiting}
-    free = _free_states(ledger, parts, usable, +unmet)
-    wanted = _wanted(ledger, usable)
-    nodes = {
-        node: NodeSeen(
-            accelerators(capacity),
-            accelerators(capacity) - share(ledger.free(node), capacity),
-            wanted.get(node),
-        )
-        for node, capacity in ledger.capacity.items()
+    # a shelf tells apart what some desk's filter asks for, and so all that matters here
+    usable = {
+        kind: [shelf for shelf in ledger.rooms.shelves.values() if kind.can_use(shelf)]
+        for kind in waiting
     }
-    return Seen(nodes, free)
+    smallest = _smallest(usable)
+    nodes: dict[NodeId, NodeSeen] = {}
+    free = 0
+    for node, capacity in ledger.capacity.items():
+        parts = ledger.rooms.parts[node].values()
+        unheld = sum(share(part.free, capacity) for part in parts)
+        wanted = [
+            share(least, capacity)
+            for part in parts
+            if part.open
+            for least in smallest.get(id(part.shelf), ())
+        ]
+        whole = accelerators(capacity)
+        nodes[node] = NodeSeen(whole, whole - unheld, min(wanted, default=None))
+        free += unheld
+    return Seen(nodes, _free_states(ledger, usable, +unmet, free))
 
 
-def _wanted(ledger: Ledger, usable: Mapping[_Kind, list[Part]]) -> dict[NodeId, int]:
-    wanted: dict[NodeId, int] = {}
-    for kind, parts in usable.items():
-        for part in parts:
-            takes = share(kind.least, ledger.capacity[part.node])
-            wanted[part.node] = min(takes, wanted.get(part.node, takes))
-    return wanted
+def _smallest(usable: Mapping[_Kind, list[Shelf]]) -> dict[int, list[Resources]]:
+    """Return, by shelf, the bundles that phases wait for there."""
+    smallest: dict[int, list[Resources]] = {}
+    for kind, shelves in usable.items():
+        for shelf in shelves:
+            bundles = smallest.setdefault(id(shelf), [])
+            if kind.least not in bundles:
+                bundles.append(kind.least)
+    return smallest
 
 
 def _free_states(
-    ledger: Ledger,
-    parts: list[Part],
-    usable: Mapping[_Kind, list[Part]],
-    unmet: Counter[_Kind],
+    ledger: Ledger, usable: Mapping[_Kind, list[Shelf]], unmet: Counter[_Kind], free: int
 ) -> States:
-    left = {id(part): part.free for part in parts}
-    blocked = matched = 0
+    left: dict[int, Resources] = {}
+    blocked = 0
     for kind in sorted(unmet, key=lambda k: (len(usable[k]), k.agent, k.least.amounts())):
-        still = unmet[kind]
-        for part in usable[kind]:
-            fits = min(still, left[id(part)].times_held(kind.least))
-            left[id(part)] -= kind.least.times(fits)
-            blocked += fits * share(kind.least, ledger.capacity[part.node])
-            still -= fits
-        matched += unmet[kind] - still
-    rest = sum(share(ledger.free(node), whole) for node, whole in ledger.capacity.items()) - blocked
-    if matched < unmet.total():
-        return States(blocked=blocked, stranded=rest)
-    return States(blocked=blocked, idle=rest)
+        for part in (part for shelf in usable[kind] for part in shelf.parts):
+            if not unmet[kind]:
+                break
+            if part is None or not part.open:
+                continue
+            here = left.get(id(part), part.free)
+            if here.covers(kind.least):
+                fits = min(unmet[kind], here.times_held(kind.least))
+                left[id(part)] = here - kind.least.times(fits)
+                blocked += share(kind.least.times(fits), ledger.capacity[part.node])
+                unmet[kind] -= fits
+    if unmet.total():
+        return States(blocked=blocked, stranded=free - blocked)
+    return States(blocked=blocked, idle=free - blocked)
 
 
 @dataclass(slots=True)

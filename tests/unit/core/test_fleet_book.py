@@ -27,6 +27,7 @@ def pool(**reserved: Mapping[RoleId, Resources]) -> Allocator:
     allocator = Allocator(Epoch("run", 1))
     allocator.handle(Instant(1), NodeJoined(N1, FOUR, {"memory": "small"}, (), **reserved))
     allocator.handle(Instant(1), NodeJoined(N2, FOUR, {"memory": "large"}))
+    allocator.ledger.rooms.ask_for(LARGE.names())  # as for a desk with such a filter
     return allocator
 
 
