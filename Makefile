@@ -78,6 +78,8 @@ bench: $(VENV)/.ready-run ## measure this machine; one JSON object a line
 
 docs: $(VENV)/.ready-dev ## draw docs/reference from the code
 	$(BIN)/python tools/reference.py
+	$(BIN)/python tools/prometheus_rule.py
+	$(BIN)/python tools/grafana.py
 
 clean: ## remove the environment and what tools remember
 	rm -rf $(VENV) $(VENV).log build *.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

@@ -3,13 +3,14 @@
 from collections.abc import AsyncGenerator
 from typing import Protocol
 
-from coordsvc.core.accounting import PhaseEvent, TurnEvent, TurnResult
+from coordsvc.core.accounting import PhaseEvent, PhaseReport, TurnEvent, TurnResult
 from coordsvc.core.dialogue import PhaseWork, TurnRequest
 from coordsvc.core.errors import CoordinationError
 from coordsvc.core.generation import Chunk, EngineInfo, GenerationRequest
 from coordsvc.core.guard import Refusal
 from coordsvc.core.offers import Grant
 from coordsvc.core.resources import Resources
+from coordsvc.core.spans import CheckTold, TurnTold
 from coordsvc.core.units import Instant, Micros, NodeId
 from coordsvc.core.waits import Wait
 
@@ -108,8 +109,24 @@ class TurnRecorder(Protocol):
         """Count a turn whose reply has been handed over; must not block."""
         ...
 
+    def checked_late(self, phases: tuple[PhaseReport, ...]) -> None:
+        """Count a check that ended after its turn was counted: the last of the turn's phases."""
+        ...
+
     def check_lost(self, turn_id: str, error: CoordinationError) -> None:
         """Count a check after the reply that could not be run."""
+        ...
+
+
+class TurnTracer(Protocol):
+    """Whoever keeps the traces of turns; told of those alone that have a trace context."""
+
+    def turn(self, told: TurnTold) -> None:
+        """Trace a turn that is over; must not block."""
+        ...
+
+    def check(self, told: CheckTold) -> None:
+        """Trace a check that ran after its turn; must not block."""
         ...
 
 
@@ -130,4 +147,8 @@ class Turns(Protocol):
 
     def sent(self, turn_id: str, serialise_us: Micros, client_wait_us: Micros) -> None:
         """Take note of what the reply's last step cost, after its last byte was handed over."""
+        ...
+
+    def unsent(self, turn_id: str) -> None:
+        """Take note that the client left with the turn's result in, and its reply not all sent."""
         ...

@@ -8,8 +8,8 @@ from hypothesis import settings
 
 NO_SKIPS = "COORDSVC_NO_SKIPS"
 """Set to 1, a skipped test fails the run: where all is installed, a skip hides a missing test."""
-HARDWARE = "needs hardware:"
-"""A skip whose reason begins so is no omission."""
+EXCUSES = ("needs hardware:", "not here:")
+"""A skip whose reason begins so is no omission: the machine lacks it, and CI cannot install it."""
 
 # A busy machine makes any example slow now and then: time limits are pytest-timeout's business.
 settings.register_profile("steady", deadline=None, print_blob=True)
@@ -35,7 +35,7 @@ def pytest_collectreport(report: pytest.CollectReport) -> None:
 
 def _omissions() -> Iterator[tuple[str, str]]:
     if os.environ.get(NO_SKIPS, "0") not in {"", "0"}:
-        yield from ((test, why) for test, why in skipped if not why.startswith(HARDWARE))
+        yield from ((test, why) for test, why in skipped if not why.startswith(EXCUSES))
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:

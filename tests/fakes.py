@@ -11,7 +11,7 @@ from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from coordsvc.core.accounting import Delta, PhaseDone, PhaseEvent, TurnResult
+from coordsvc.core.accounting import Delta, PhaseDone, PhaseEvent, PhaseReport, TurnResult
 from coordsvc.core.dialogue import PhaseWork
 from coordsvc.core.errors import CoordinationError, DeadlinePassed, EngineBroken, NodeGone
 from coordsvc.core.exchange import DeskReply, DeskReport
@@ -26,6 +26,7 @@ from coordsvc.core.generation import (
 from coordsvc.core.guard import Refusal
 from coordsvc.core.offers import Grant, Ticket
 from coordsvc.core.resources import Resources
+from coordsvc.core.spans import CheckTold, TurnTold
 from coordsvc.core.units import (
     SECOND,
     AgentId,
@@ -303,8 +304,25 @@ class FakeRecorder:
     def answered(self, result: TurnResult) -> None:
         self.asked.write("answered", result)
 
+    def checked_late(self, phases: tuple[PhaseReport, ...]) -> None:
+        self.asked.write("checked_late", phases)
+
     def check_lost(self, turn_id: str, error: CoordinationError) -> None:
         self.asked.write("check_lost", turn_id, error)
+
+
+class FakeTracer:
+    """The port `TurnTracer`."""
+
+    def __init__(self) -> None:
+        self.turns: list[TurnTold] = []
+        self.checks: list[CheckTold] = []
+
+    def turn(self, told: TurnTold) -> None:
+        self.turns.append(told)
+
+    def check(self, told: CheckTold) -> None:
+        self.checks.append(told)
 
 
 class FakePool:
@@ -391,6 +409,7 @@ class FakeLink:
     """Offers that it says are running when it is asked to void them."""
     asked: Book = field(default_factory=Book)
     _dead: asyncio.Event = field(default_factory=asyncio.Event)
+    _left: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def fence(self, epoch: Epoch, above: OfferId) -> tuple[Grant, ...] | None:
         self.asked.write("fence", epoch, above)
@@ -423,6 +442,9 @@ class FakeLink:
             return said
         raise NodeGone("the engine died")
 
+    async def left(self) -> None:
+        await self._left.wait()
+
     async def _alive(self) -> None:
         await asyncio.sleep(0)
         if self._dead.is_set():
@@ -430,6 +452,10 @@ class FakeLink:
 
     def dies(self) -> None:
         self._dead.set()
+
+    def leaves(self) -> None:
+        """Be chosen to be stopped."""
+        self._left.set()
 
 
 def phase_done(events: Iterable[PhaseEvent]) -> PhaseDone:

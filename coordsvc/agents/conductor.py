@@ -4,8 +4,10 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
+from coordsvc.agents.traces import Traces
+from coordsvc.agents.turn import Turn
 from coordsvc.core.accounting import (
     Delta,
     PhaseDone,
@@ -27,8 +29,9 @@ from coordsvc.core.dialogue import (
 )
 from coordsvc.core.errors import AgentGone, CoordinationError, DeadlinePassed
 from coordsvc.core.generation import prefix_key
+from coordsvc.core.spans import CLIENT_GONE
 from coordsvc.core.units import MILLISECOND, SECOND, Instant, Micros, NodeId, after, since
-from coordsvc.ports import Agents, Clock, TurnRecorder
+from coordsvc.ports import Agents, Clock, TurnRecorder, TurnTracer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,22 +50,6 @@ class Limits:
     """Conversations of which the node is remembered that has them cached."""
 
 
-@dataclass(slots=True)
-class Turn:
-    """One turn under way."""
-
-    request: TurnRequest
-    arrived: Instant
-    deadline: Instant
-    ingress_us: Micros
-    prefix_key: str
-    spans: list[PhaseSpan] = field(default_factory=list)
-    done: PhaseDone | None = None
-    """The phase that has just ended."""
-    spoke: PhaseDone | None = None
-    """The phase whose text may become the reply."""
-
-
 class Conductor:
     """Answers turns: runs their phases one after another, and accounts for every second."""
 
@@ -73,12 +60,14 @@ class Conductor:
         clock: Clock,
         recorder: TurnRecorder,
         limits: Limits = Limits(),
+        tracer: TurnTracer | None = None,
     ) -> None:
         self._agents = agents
         self._rules = rules
         self._clock = clock
         self._recorder = recorder
         self._limits = limits
+        self._traces = Traces(tracer, clock)
         self._recent: OrderedDict[str, TurnResult] = OrderedDict()
         self._costs = PhaseCosts()
         self._homes: OrderedDict[str, NodeId] = OrderedDict()
@@ -100,13 +89,17 @@ class Conductor:
         )
         live = request.stream and dialogue.streams
         step = dialogue.start()
-        while isinstance(step, Run):
-            async with aclosing(self._phase(turn, step, live=live)) as pieces:
-                async for piece in pieces:
-                    yield piece
-            step = dialogue.finished(_outcome(turn))
-        if request.stream and not live:
-            yield Delta(step.text)
+        try:
+            while isinstance(step, Run):
+                async with aclosing(self._phase(turn, step, live=live)) as pieces:
+                    async for piece in pieces:
+                        yield piece
+                step = dialogue.finished(_outcome(turn))
+            if request.stream and not live:
+                yield Delta(step.text)
+        except BaseException as error:
+            self._traces.broken(turn, error)
+            raise
         result = self._close(turn, step)
         self._unsent.add(request.turn_id)
         self._remember(request.turn_id, result)
@@ -134,10 +127,18 @@ class Conductor:
         )
         self._remember(turn_id, replace(result, account=whole))
         self._recorder.answered(self._recent[turn_id])
+        self._traces.sent(turn_id, self._recent[turn_id])
+
+    def unsent(self, turn_id: str) -> None:
+        """Take note that the client left with the turn's result in, and its reply not all sent."""
+        self._unsent.discard(turn_id)
+        if turn_id in self._recent:
+            self._traces.sent(turn_id, self._recent[turn_id], CLIENT_GONE)
 
     async def _phase(self, turn: Turn, run: Run, *, live: bool) -> AsyncGenerator[Delta]:
         """Run one phase, elsewhere if its replica dies; leave its outcome in `turn.done`."""
         started, lost_us, losses = self._clock.now(), 0, 0
+        turn.doing = run, started
         streams = live and run.phase in SPOKEN
         text = ""
         while True:
@@ -195,6 +196,8 @@ class Conductor:
             attained_us=Micros(sum(span.report.compute_us for span in turn.spans)),
             cost_us=self._costs.of(run.phase),
             rest_us=self._costs.rest(run.phase, self._rules),
+            tenant=request.tenant,
+            traced=request.trace is not None,
         )
 
     def _book(
@@ -208,9 +211,10 @@ class Conductor:
                 ended=self._clock.now(),
                 retry_us=lost_us,
                 predecessors=before,
+                finish=done.finish,
             )
         )
-        turn.done = done
+        turn.done, turn.doing = done, None
         if run.phase in SPOKEN:
             turn.spoke = done
         self._costs.took(run.phase, done.report.compute_us)
@@ -226,6 +230,7 @@ class Conductor:
     def _close(self, turn: Turn, reply: Reply) -> TurnResult:
         assert turn.spoke is not None, "a turn ends after a draft"
         reports = tuple(span.report for span in turn.spans)
+        self._traces.replied(turn)
         account = close(
             tuple(turn.spans),
             wall_us=since(turn.arrived, self._clock.now()),
@@ -241,6 +246,7 @@ class Conductor:
             verdict=reply.verdict,
             gave_up=reply.gave_up,
             account=account,
+            tenant=turn.request.tenant,
             phases=reports,
         )
 
@@ -258,6 +264,7 @@ class Conductor:
                     pass
         except CoordinationError as error:
             self._recorder.check_lost(turn.request.turn_id, error)
+            self._traces.check(turn, replied + 1, error)
             return
         last = dialogue.finished(_outcome(turn))
         assert isinstance(last, Reply), "a check after the reply ends the turn"
@@ -272,12 +279,16 @@ class Conductor:
                 phases=tuple(span.report for span in turn.spans),
             ),
         )
+        if turn.request.turn_id not in self._unsent:
+            self._recorder.checked_late(tuple(span.report for span in turn.spans))
+        self._traces.check(turn, replied + 1)
 
     def _remember(self, turn_id: str, result: TurnResult) -> None:
         self._recent[turn_id] = result
         while len(self._recent) > self._limits.turns_remembered_max:
             forgotten, _ = self._recent.popitem(last=False)
             self._unsent.discard(forgotten)
+            self._traces.forget(forgotten)
 
 
 def _outcome(turn: Turn) -> str | Verdict:

@@ -130,6 +130,10 @@ class QuietEngine:
         await asyncio.sleep(wait_s)
         return Watched(running=self._allocator.running_on(self._node))
 
+    async def left(self) -> None:
+        """Never leave."""
+        await asyncio.Event().wait()
+
 
 class QuietAllocator(AllocatorActor):
     """The production actor, between quiet engines."""

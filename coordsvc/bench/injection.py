@@ -244,6 +244,10 @@ class SlowTurns:
         """Pass on what the last step cost."""
         self._inside.sent(turn_id, serialise_us, client_wait_us)
 
+    def unsent(self, turn_id: str) -> None:
+        """Pass on that nobody waits for it any more."""
+        self._inside.unsent(turn_id)
+
 
 class DelayedIngress(IngressDeployment):
     """The product's ingress in front of a conductor that is told late."""

@@ -6,6 +6,8 @@ from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from coordsvc.engines.fingerprint import cpu_model
+
 CPU_FACTS = Path("/proc/cpuinfo")
 
 
@@ -19,15 +21,6 @@ def facts(now: datetime, packages: tuple[str, ...] = ("ray",)) -> dict[str, obje
         "python": platform.python_version(),
         "versions": {package: _version(package) for package in packages},
     }
-
-
-def cpu_model(cpuinfo: str) -> str:
-    """Return the model named in a /proc/cpuinfo, or nothing."""
-    for line in cpuinfo.splitlines():
-        name, _, value = line.partition(":")
-        if name.strip() == "model name":
-            return value.strip()
-    return ""
 
 
 def _version(package: str) -> str:

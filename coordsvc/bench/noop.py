@@ -91,6 +91,10 @@ class TimedTurns:
         """Pass on what the last step cost."""
         self._inside.sent(turn_id, serialise_us, client_wait_us)
 
+    def unsent(self, turn_id: str) -> None:
+        """Pass on that nobody waits for it any more."""
+        self._inside.unsent(turn_id)
+
 
 def _work(request: TurnRequest, phase: Phase) -> PhaseWork:
     return PhaseWork(

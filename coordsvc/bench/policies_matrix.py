@@ -15,7 +15,7 @@ from coordsvc.bench.policies_runs import (
     settings_of,
     with_policy,
 )
-from coordsvc.simulation.catalogue import NAMES as WORKLOADS
+from coordsvc.simulation.catalogue import STEADY as WORKLOADS
 from coordsvc.simulation.settings import SimSettings
 from coordsvc.simulation.simulate import simulate
 

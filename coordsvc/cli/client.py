@@ -1,6 +1,7 @@
 """A small client of the service's own HTTP door, streaming included."""
 
 import json
+import os
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from http import HTTPStatus
@@ -14,6 +15,8 @@ DATA = b"data: "
 DONE = b"[DONE]"
 SHOWN_MAX = 200
 """Bytes of an answer that is none of ours that an error repeats."""
+KEY = "COORDSVC_API_KEY"
+"""The environment variable with the key of a service that asks for one."""
 
 
 class ServiceError(CoordinationError):
@@ -26,10 +29,15 @@ class Client:
     def __init__(self, url: str, session: aiohttp.ClientSession) -> None:
         self._url = url.rstrip("/")
         self._session = session
+        word = os.environ.get(KEY)
+        self._headers = {"Authorization": f"Bearer {word}"} if word else {}
 
     async def get(self, path: str) -> Any:
         """Return a JSON document."""
-        async with _reached(self._url), self._session.get(self._url + path) as answer:
+        async with (
+            _reached(self._url),
+            self._session.get(self._url + path, headers=self._headers) as answer,
+        ):
             return await _document(answer)
 
     async def text(self, url: str) -> str:
@@ -48,14 +56,20 @@ class Client:
     async def reply(self, body: dict[str, Any]) -> Any:
         """Return the whole answer to a chat request."""
         path = self._url + "/v1/chat/completions"
-        async with _reached(self._url), self._session.post(path, json=body) as answer:
+        async with (
+            _reached(self._url),
+            self._session.post(path, json=body, headers=self._headers) as answer,
+        ):
             return await _document(answer)
 
     async def stream(self, body: dict[str, Any]) -> AsyncGenerator[Any]:
         """Yield the chunks of a streamed answer; raise `ServiceError` for one that is an error."""
         path = self._url + "/v1/chat/completions"
         wanted = {**body, "stream": True}
-        async with _reached(self._url), self._session.post(path, json=wanted) as answer:
+        async with (
+            _reached(self._url),
+            self._session.post(path, json=wanted, headers=self._headers) as answer,
+        ):
             if answer.status >= HTTPStatus.BAD_REQUEST:
                 await _document(answer)
             async for line in answer.content:

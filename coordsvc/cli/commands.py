@@ -4,8 +4,8 @@ import sys
 
 import typer
 
-from coordsvc.cli import chat, explain, pool, replay, simulate, status, up
-from coordsvc.cli.bench import account, allocator, engine, faults, overhead, policies
+from coordsvc.cli import calibrate, chat, explain, keys, pool, replay, simulate, status, top, up
+from coordsvc.cli.bench import account, allocator, autoscale, engine, faults, overhead, policies
 from coordsvc.core.errors import CoordinationError
 
 app = typer.Typer(
@@ -18,10 +18,13 @@ app.command("up")(up.up)
 app.command("chat")(chat.chat)
 app.command("status")(status.status)
 app.command("down")(status.down)
+app.command("top")(top.top)
 app.command("explain")(explain.explain)
 app.command("replay")(replay.replay)
 app.add_typer(pool.app, name="pool")
+app.add_typer(keys.app, name="keys")
 app.command("simulate")(simulate.simulate)
+app.command("calibrate")(calibrate.calibrate)
 
 bench_app = typer.Typer(help="Measurements; each prints one JSON object.", no_args_is_help=True)
 bench_app.command("overhead")(overhead.overhead)
@@ -29,6 +32,7 @@ bench_app.command("account")(account.account)
 bench_app.command("engine")(engine.engine)
 bench_app.command("faults")(faults.faults)
 bench_app.command("allocator")(allocator.allocator)
+bench_app.command("autoscale")(autoscale.autoscale)
 bench_app.command("policies")(policies.policies)
 app.add_typer(bench_app, name="bench")
 

@@ -159,6 +159,8 @@ class TurnResult:
     verdict: Verdict | None
     gave_up: bool
     account: TurnAccount
+    tenant: str = ""
+    """On whose account it was."""
     phases: tuple[PhaseReport, ...] = field(default=())
 
 

@@ -75,6 +75,8 @@ class TurnRequest:
     """Whether the user wants the reply's pieces as they are made."""
     deadline_us: Micros = Micros(120 * SECOND)
     """How long the turn may take, counted from its arrival."""
+    tenant: str = ""
+    """On whose account it is; nothing where there are no tenants."""
     trace: TraceContext | None = None
     """Where its trace begins; None if it is not traced."""
 
@@ -140,6 +142,8 @@ class PhaseWork:
     """Engine time that the phase is expected to take; 0 where nobody knows yet."""
     rest_us: Micros = Micros(0)
     """Engine time that the turn is still expected to take, this phase included."""
+    tenant: str = ""
+    """On whose account the turn is."""
     traced: bool = False
     """Whether the report should tell of each offer taken."""
 

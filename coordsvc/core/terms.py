@@ -30,6 +30,8 @@ class Terms:
     gang_rest_max_us: Micros = Micros(8 * SECOND)
     """A gang that could not be completed waits before it gathers again: twice as long each time,
     up to this."""
+    drain_us: Micros = Micros(20 * SECOND)
+    """How long phases may go on at an engine that is being stopped, before they go on elsewhere."""
     unseen_max: int = 2
     """Reports of an engine in a row that may lack an accepted offer before it is voided."""
     nodes_max: int = 100_000

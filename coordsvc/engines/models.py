@@ -6,8 +6,13 @@ imported: its own imports (llama-cpp-python, say) need not be there.
 
 import importlib.util
 import json
+import os
+import shutil
 import struct
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import BinaryIO
 
 from coordsvc.core.errors import EngineBroken
@@ -34,6 +39,25 @@ def find(model: str, *, hub: bool) -> Path | str:
     right = "a .gguf file, a directory, or package:<installed package with one .gguf>"
     msg = f"model {model!r} is not there; give {right}{', or a hub id' if hub else ''}"
     raise EngineBroken(msg)
+
+
+def _may_write(path: Path) -> bool:
+    return os.access(path, os.W_OK)
+
+
+@contextmanager
+def for_writing(model: Path | str, may: Callable[[Path], bool] = _may_write) -> Iterator[Path]:
+    """Yield the model; or, for as long as it is needed, a copy where its file cannot be written.
+
+    OpenVINO opens a .gguf for reading and writing, though it only reads: one that root installed,
+    or on a read-only root as in a pod, would stop it. The copy is as large as the model.
+    """
+    path = Path(model)
+    if path.suffix != ".gguf" or may(path):
+        yield path
+        return
+    with TemporaryDirectory(prefix="coordsvc-model-") as folder:
+        yield Path(shutil.copyfile(path, Path(folder) / path.name))
 
 
 def context_tokens(model: Path | str) -> int | None:

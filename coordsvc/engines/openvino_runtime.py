@@ -20,7 +20,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from coordsvc.core.errors import EngineBroken
-from coordsvc.engines.models import context_tokens, find
+from coordsvc.engines.models import context_tokens, find, for_writing
 from coordsvc.engines.settings import OpenVinoSettings
 from coordsvc.engines.stream import Handle, Work
 
@@ -95,7 +95,8 @@ def load(settings: OpenVinoSettings) -> Runtime:
     """Return the model, loaded; raise `EngineBroken` if it cannot be."""
     path = find(settings.model, hub=False)
     try:
-        return OpenVinoRuntime(settings, str(path), context_tokens(path))
+        with for_writing(path) as usable:
+            return OpenVinoRuntime(settings, str(usable), context_tokens(path))
     except (RuntimeError, ImportError) as error:
         msg = f"OpenVINO cannot load {path} on {settings.device}: {error}"
         raise EngineBroken(msg) from error

@@ -13,6 +13,7 @@ from ray import serve
 from ray.actor import ActorHandle
 
 from coordsvc.clock import MonotonicClock
+from coordsvc.core.baseline import Baseline
 from coordsvc.core.terms import Terms
 from coordsvc.serving.allocator_actor import AllocatorActor
 from coordsvc.serving.deployed import Deployed
@@ -39,6 +40,8 @@ class AppActors:
     """The engine deployment's name."""
     terms: Terms
     decision_log: DecisionLogTerms | None
+    baseline: Baseline | None = None
+    """What S_measured compares with; None takes the engines' own prediction."""
     metrics_host: str
     metrics_port: int
 
@@ -76,18 +79,20 @@ class InstrumentsInRay(Instruments):
         wanted_port = wanted.metrics_port or kept.metrics_port() or 0
         super().__init__(wanted.metrics_host, wanted_port, MonotonicClock())
         kept.keep_metrics_port(await self.port())
+        await self.compare_with(wanted.baseline)
         deployed = Deployed(wanted.app, wanted.engine)
         self._asking = asyncio.create_task(self.keep_asking(deployed.look))
 
 
 def start_actors(wanted: AppActors, allocator: type[AllocatorInRay] = AllocatorInRay) -> None:
     """Have the application's allocator and instruments running, on the head node."""
-    _start(
+    instruments = _start(
         InstrumentsInRay,
         instruments_name(wanted.app),
         args=(wanted,),
         at_once=100,
     )
+    instruments.compare_with.remote(wanted.baseline)
     actor = _start(allocator, allocator_name(wanted.app), args=(wanted,), at_once=CALLS_AT_ONCE)
     actor.settle.remote(wanted.terms)  # it may be there since an earlier deployment
 

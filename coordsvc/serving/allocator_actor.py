@@ -7,7 +7,7 @@ starts it again, it claims the next epoch, and learns from engines and desks wha
 import asyncio
 import logging
 import os
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -66,6 +66,10 @@ WATCH_S = 1.0
 """How long an engine may keep a watch call: the rhythm of its word, and of reconciliation."""
 TICK_S = 0.5
 """How often time alone is told to the core: expiries, and desks that have gone silent."""
+LEAVING_WATCH_S = 0.1
+"""The same of an engine that is to be stopped: its placement group waits for the last phase."""
+LEFT_MAX = 1_024
+"""Engines remembered not to take in again; each asks until its process ends."""
 DESK_SILENT_S = 8
 """A desk listens every 2 s; one unheard for so long is gone."""
 
@@ -103,6 +107,7 @@ class AllocatorActor:
         self._lines: dict[DeskId, DeskLine] = {}
         self._links: dict[NodeId, EngineLink] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._leaving: deque[NodeId] = deque(maxlen=LEFT_MAX)
         self._tally = Tally(self._core)
         self._superseded = False
 
@@ -119,7 +124,8 @@ class AllocatorActor:
 
     async def join(self, card: NodeCard) -> None:
         """Fence the engine and take it into the pool, unless that is under way already."""
-        if card.node not in self._links and not self._superseded:
+        known = card.node in self._links or card.node in self._leaving
+        if not known and not self._superseded:
             self._links[card.node] = self._link(card)
             self._spawn(self._keep(card))
 
@@ -274,7 +280,7 @@ class AllocatorActor:
     async def _keep(self, card: NodeCard) -> None:
         """Hold an engine in the pool for as long as it lives."""
         link = self._links[card.node]
-        joined = False
+        joined, leaving = False, None
         try:
             running = await link.fence(self._core.epoch, self._core.last_issued())
             if running is None:
@@ -284,15 +290,32 @@ class AllocatorActor:
                 NodeJoined(card.node, card.capacity, card.attributes, running, card.reserved)
             )
             joined = True
-            while not self._superseded:
-                self._watched(card.node, await link.watch(self._core.epoch, WATCH_S))
+            leaving = self._spawn(self._empty_when_left(card.node, link))
+            while not (self._superseded or self._is_emptied(card.node)):
+                wait_s = LEAVING_WATCH_S if card.node in self._leaving else WATCH_S
+                self._watched(card.node, await link.watch(self._core.epoch, wait_s))
         except NodeGone:
             pass
         finally:
+            if leaving is not None:
+                leaving.cancel()
             del self._links[card.node]
             self._tally.node_gone(card.node)
             if joined:
                 self._tell(NodeLost(card.node))
+
+    async def _empty_when_left(self, node: NodeId, link: EngineLink) -> None:
+        """Once Serve has chosen to stop an engine, take back what is unstarted there.
+
+        What runs may end. Serve waits for the last call, which is our watch: it ends after that.
+        """
+        await link.left()
+        self._leaving.append(node)
+        log.info("engine %s is to be stopped: it is being emptied", node)
+        self._tell(NodeDraining(node, self._core.terms.drain_us, preempt=True))
+
+    def _is_emptied(self, node: NodeId) -> bool:
+        return node in self._leaving and not self._core.ledger.on_node(node)
 
     def _watched(self, node: NodeId, word: Watched) -> None:
         if word.superseded:
@@ -318,7 +341,8 @@ class AllocatorActor:
             self._tell(Ticked())
             self._publish(self._tally.snapshot(self._decisions))
 
-    def _spawn(self, work: Any) -> None:
+    def _spawn(self, work: Any) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task

@@ -25,14 +25,19 @@ from coordsvc.ports import Engine, Engines, OfferDesk, Turns
 from coordsvc.serving.actors import AllocatorInRay, AppActors, start_actors
 from coordsvc.serving.agent_calls import ServeAgents
 from coordsvc.serving.agent_replica import AgentReplica
+from coordsvc.serving.autoscaling import engine_config, ingress_config
 from coordsvc.serving.desk_link import LinkedDesk
 from coordsvc.serving.engine_calls import ServeEngines
 from coordsvc.serving.engine_replica import EngineReplica
 from coordsvc.serving.http.app import build_app
 from coordsvc.serving.http.door import Door
+from coordsvc.serving.http.keys import Keyring
 from coordsvc.serving.instruments_line import InstrumentsLine
 from coordsvc.serving.ray_pool import RayPool, instruments_name
+from coordsvc.serving.scaling_reports import SummedTurns
+from coordsvc.serving.tracing import Tracing
 from coordsvc.settings import AppSettings, check
+from coordsvc.settings.baseline import measured_baseline
 
 ENGINE = "Engine"
 """The engine deployment's name."""
@@ -40,6 +45,11 @@ PIN_ROUTER = "coordsvc.serving.router:PinRouter"
 HEALTH_PERIOD_S = 2
 """How often Serve looks whether a replica lives; a dead one is replaced no sooner. Serve's own 10 s
 would leave an agent with half of its replicas for as long."""
+PREEMPTED_S = 10.0
+"""How long a stopping engine may take beyond its drain: to preempt what still runs, and end."""
+DRAIN_LOOK_S = 0.5
+"""How often a stopping engine looks whether its calls have ended; Serve's own 2 s keep a placement
+group for nothing."""
 CALLS_MAX = 100_000
 """Serve's own limit on calls at once is put out of the way where grants or the door limit."""
 
@@ -56,6 +66,7 @@ class EngineDeployment(EngineReplica):
 
     async def __init__(self, settings: AppSettings) -> None:  # type: ignore[misc]
         context = serve.get_replica_context()
+        baseline = measured_baseline(settings.baseline, settings.engine)
         super().__init__(
             self.engine(settings),
             NodeId(context.replica_id.unique_id),
@@ -75,6 +86,7 @@ class EngineDeployment(EngineReplica):
                 engine=context.deployment,
                 terms=settings.terms(),
                 decision_log=settings.decision_log.terms() if settings.decision_log else None,
+                baseline=baseline,
                 metrics_host=settings.metrics.host,
                 metrics_port=settings.metrics.port,
             ),
@@ -147,6 +159,8 @@ class AgentDeployment(AgentReplica):
 class IngressDeployment:
     """The HTTP door in Serve, and the conductor behind it."""
 
+    _tracing = Tracing()
+
     async def __init__(  # type: ignore[misc]
         self,
         settings: AppSettings,
@@ -158,11 +172,21 @@ class IngressDeployment:
         model, self._emulated = await engine.options(method_name="model").remote()
         self._model = settings.served_model or model
         self._clock = MonotonicClock()
+        line = InstrumentsLine(instruments_name(context.app_name))
+        recorder = SummedTurns(line)
+        self._sums = recorder.sums
+        self._keys = Keyring(settings.keys, self._clock, line.refused) if settings.keys else None
+        facts = {
+            "service.instance.id": context.replica_id.unique_id,
+            "coordsvc.app": context.app_name,
+        }
+        self._tracing = Tracing.of(settings, model, facts, self._clock, line.spans_dropped)
         self._conductor = Conductor(
             ServeAgents(agents),
             settings.rules(),
             self._clock,
-            InstrumentsLine(instruments_name(context.app_name)),
+            recorder,
+            tracer=self._tracing.tracer,
         )
 
     def __serve_build_asgi_app__(self) -> FastAPI:
@@ -172,7 +196,10 @@ class IngressDeployment:
             clock=self._clock,
             ready=self._ready,
             settings=self._settings.http,
+            keys=self._keys,
             emulated=self._emulated,
+            sampling=self._tracing.sampling,
+            tracer=self._tracing.tracer,
         )
         return build_app(self.turns(self._conductor), door)
 
@@ -180,8 +207,15 @@ class IngressDeployment:
         """Return who answers turns."""
         return conductor
 
+    async def record_autoscaling_stats(self) -> dict[str, float]:
+        """Return what turns came to so far; Serve asks regularly, where it scales."""
+        return self._sums.report()
+
     async def _ready(self) -> str | None:
         return None
+
+    async def __del__(self) -> None:
+        await self._tracing.stop()
 
 
 def build(args: dict[str, Any]) -> serve.Application:
@@ -197,6 +231,7 @@ def compose(
     ingress_class: type[IngressDeployment] = IngressDeployment,
 ) -> serve.Application:
     """Join the deployments; benches put classes of their own in the places of ours."""
+    scaling = settings.scaling
     engine = serve.deployment(
         name=ENGINE,
         max_ongoing_requests=CALLS_MAX,
@@ -205,7 +240,9 @@ def compose(
         placement_group_strategy="STRICT_PACK",
         health_check_period_s=HEALTH_PERIOD_S,
         logging_config=QUIET,
-        graceful_shutdown_timeout_s=30,
+        graceful_shutdown_timeout_s=settings.node.drain_s + PREEMPTED_S,
+        graceful_shutdown_wait_loop_s=DRAIN_LOOK_S,
+        autoscaling_config=engine_config(scaling) if scaling else None,
     )(engine_class).bind(settings)
     agents = {
         agent: serve.deployment(
@@ -222,4 +259,5 @@ def compose(
         max_ongoing_requests=CALLS_MAX,
         health_check_period_s=HEALTH_PERIOD_S,
         ray_actor_options={"num_cpus": 0.1},
+        autoscaling_config=ingress_config(scaling) if scaling else None,
     )(serve.ingress()(ingress_class)).bind(settings, engine, agents)

@@ -1,6 +1,7 @@
 """The allocator's line to one engine replica."""
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 from ray.serve.handle import DeploymentHandle
@@ -24,6 +25,7 @@ class ServeEngineLink:
         self._void = quick(engine, "void")
         self._preempt = quick(engine, "preempt")
         self._watch = quick(engine, "watch")
+        self._left = quick(engine, "left")
 
     async def fence(self, epoch: Epoch, above: OfferId) -> tuple[Grant, ...] | None:
         """Have unstarted work of earlier epochs refused; return all that runs there."""
@@ -43,6 +45,12 @@ class ServeEngineLink:
         """Return the engine's word after `wait_s`; raise `NodeGone` as soon as it dies."""
         word: Watched = await self._ask(self._watch, epoch, wait_s)
         return word
+
+    async def left(self) -> None:
+        """Return as soon as Serve has chosen to stop the replica; the router answers the call."""
+        with suppress(NodeGone):
+            async with translated(NodeGone, f"engine {self._node}"):
+                await unary(self._left.remote(node=self._node))
 
     async def _ask(self, method: Any, *args: object) -> Any:
         while True:

@@ -18,6 +18,7 @@ from coordsvc.core.generation import Chunk, EngineInfo, GenerationRequest
 from coordsvc.core.guard import Guard, Refusal
 from coordsvc.core.offers import Grant
 from coordsvc.core.resources import Resources
+from coordsvc.core.scaling_report import EngineSums
 from coordsvc.core.units import Epoch, NodeId, OfferId, RoleId
 from coordsvc.ports import Clock, Engine
 from coordsvc.serving.pool import Failure, NodeCard, Pool, Watched
@@ -77,6 +78,7 @@ class EngineReplica:
         self._pool = pool
         self._clock = clock
         self._computing = Computing(clock.now(), accelerators(capacity))
+        self._sums = EngineSums(clock.now(), capacity)
         self._batch_max = 0
         self._guard = Guard(capacity)
         self._guarded = guarded
@@ -179,6 +181,10 @@ class EngineReplica:
             "in_engine": self._engine.running(),
         }
 
+    async def record_autoscaling_stats(self) -> dict[str, float]:
+        """Return how much of the engine was taken so far; Serve asks regularly, where it scales."""
+        return self._sums.report(self._clock.now())
+
     def check_health(self) -> None:
         """Raise `EngineBroken` if this replica should be replaced; Serve asks regularly."""
         self._engine.check()
@@ -226,6 +232,8 @@ class EngineReplica:
         running = self._guarded
         taken = share(grant.bundle, self._guard.capacity)
         self._computing.changed(self._clock.now(), taken if running else 0)
+        if running:
+            self._sums.began(self._clock.now(), grant.bundle)
 
         def ended() -> None:
             nonlocal running
@@ -233,6 +241,7 @@ class EngineReplica:
                 running = False
                 self._guard.finish(grant)
                 self._computing.changed(self._clock.now(), -taken)
+                self._sums.ended(self._clock.now(), grant.bundle)
 
         try:
             yield ended

@@ -6,17 +6,20 @@ when it is away they go on, and what they would have told is lost, no more.
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from threading import Thread
 from wsgiref.simple_server import WSGIServer
 
 from prometheus_client import start_http_server
 
-from coordsvc.core.accounting import TurnResult
+from coordsvc.core.accounting import PhaseReport, TurnResult
+from coordsvc.core.baseline import Baseline, baseline_us
 from coordsvc.core.errors import CoordinationError, EngineBroken
+from coordsvc.core.units import Micros
 from coordsvc.ports import Clock
 from coordsvc.telemetry.metrics import Metrics
 from coordsvc.telemetry.pool import PoolSnapshot
+from coordsvc.telemetry.scaling import ScalingTold
 from coordsvc.telemetry.service import Running
 
 log = logging.getLogger(__name__)
@@ -31,6 +34,7 @@ class Instruments:
     def __init__(self, host: str, port: int, clock: Clock) -> None:
         self._metrics = Metrics()
         self._clock = clock
+        self._baseline: Baseline | None = None
         try:
             server, thread = start_http_server(port, host, registry=self._metrics.registry)
         except OSError as error:
@@ -46,18 +50,47 @@ class Instruments:
         return int(self._server.server_port)
 
     async def turns(
-        self, results: tuple[TurnResult, ...], outcomes: tuple[str, ...], untold: int = 0
+        self,
+        results: tuple[TurnResult, ...],
+        outcomes: tuple[str, ...],
+        untold: int = 0,
+        late_checks: tuple[tuple[PhaseReport, ...], ...] = (),
     ) -> None:
-        """Count turns: those answered, how others ended, and how many nobody will tell of."""
+        """Count turns: those answered, how others ended, and how many nobody will tell of.
+
+        `late_checks`: all phases of a turn that was counted before its last one, a check, ended.
+        """
         for result in results:
-            self._metrics.turn(result)
+            self._metrics.turn(result, baseline_us(result.phases, self._baseline))
+        for phases in late_checks:
+            before = baseline_us(phases[:-1], self._baseline)
+            whole = baseline_us(phases, self._baseline)
+            self._metrics.late_check(phases[-1], Micros(whole - before))
         for outcome in outcomes:
             self._metrics.turns.outcome(outcome)
         self._metrics.turns.untold(untold)
 
+    async def compare_with(self, baseline: Baseline | None) -> None:
+        """Take what S_measured compares with from now on."""
+        self._baseline = baseline
+        measured = baseline is not None and not baseline.emulated
+        self._metrics.fleet.calibrated(yes=measured)
+
     async def pool(self, snapshot: PoolSnapshot) -> None:
         """Show what the allocator told of itself."""
         self._metrics.pool(self._clock.now(), snapshot)
+
+    async def spans_dropped(self, count: int) -> None:
+        """Count spans that no collector got."""
+        self._metrics.spans.dropped(count)
+
+    async def refused(self, reasons: Mapping[str, int]) -> None:
+        """Count requests that a door did not let in, by reason."""
+        self._metrics.turns.refused(reasons)
+
+    async def scaling(self, told: ScalingTold) -> None:
+        """Show what was decided about the number of engine replicas."""
+        self._metrics.scaling.decided(told)
 
     async def keep_asking(self, look: Callable[[], Running]) -> None:
         """Show regularly how many replicas and placement groups there are; `look` may block."""

@@ -2,16 +2,18 @@
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 from ray.actor import ActorHandle
 from ray.exceptions import RayActorError
 
-from coordsvc.core.accounting import TurnResult
+from coordsvc.core.accounting import PhaseReport, TurnResult
 from coordsvc.core.errors import CoordinationError
 from coordsvc.serving.ray_pool import find
 from coordsvc.telemetry.pool import PoolSnapshot
+from coordsvc.telemetry.scaling import ScalingTold
 
 log = logging.getLogger(__name__)
 
@@ -30,8 +32,11 @@ class InstrumentsLine:
         self._actor: ActorHandle[Any] | None = None
         self._results: list[TurnResult] = []
         self._outcomes: list[str] = []
+        self._late_checks: list[tuple[PhaseReport, ...]] = []
         self._untold = 0
         """Turns that were lost on the way, or never sent."""
+        self._spans_dropped = 0
+        self._refused: Counter[str] = Counter()
         self._sending: asyncio.Task[None] | None = None
 
     def answered(self, result: TurnResult) -> None:
@@ -44,10 +49,25 @@ class InstrumentsLine:
         self._outcomes.append(outcome)
         self._soon()
 
+    def checked_late(self, phases: tuple[PhaseReport, ...]) -> None:
+        """Count a check that ended after its turn was counted."""
+        self._late_checks.append(phases)
+        self._soon()
+
     def check_lost(self, turn_id: str, error: CoordinationError) -> None:
         """Count a check after the reply that could not be run."""
         log.warning("the check of %s after its reply was lost: %s", turn_id, error)
         self.ended("check_lost")
+
+    def spans_dropped(self, count: int) -> None:
+        """Count spans that no collector got."""
+        self._spans_dropped += count
+        self._soon()
+
+    def refused(self, reason: str) -> None:
+        """Count a request that the door did not let in."""
+        self._refused[reason] += 1
+        self._soon()
 
     def snapshot(self, snapshot: PoolSnapshot) -> None:
         """Send what the allocator tells of itself, now."""
@@ -57,9 +77,18 @@ class InstrumentsLine:
         except RayActorError:
             self._actor = None
 
+    def scaling(self, told: ScalingTold) -> None:
+        """Send what the autoscaling policy decided, now."""
+        try:
+            if (actor := self._handle()) is not None:
+                actor.scaling.remote(told)
+        except RayActorError:
+            self._actor = None
+
     def _soon(self) -> None:
         self._untold += max(0, len(self._results) - UNTOLD_MAX)
         del self._results[:-UNTOLD_MAX], self._outcomes[:-UNTOLD_MAX]
+        del self._late_checks[:-UNTOLD_MAX]
         if self._sending is None:
             self._sending = asyncio.get_running_loop().create_task(self._send())
 
@@ -68,17 +97,33 @@ class InstrumentsLine:
             await asyncio.sleep(TELL_S)
             if (actor := self._handle()) is None:
                 return  # nobody is there yet: it is kept
+            if self._spans_dropped:
+                actor.spans_dropped.remote(self._spans_dropped)
+                self._spans_dropped = 0
+            if self._refused:
+                actor.refused.remote(dict(self._refused))
+                self._refused.clear()
             results, self._results = tuple(self._results), []
             outcomes, self._outcomes = tuple(self._outcomes), []
+            late, self._late_checks = tuple(self._late_checks), []
             untold, self._untold = self._untold, self._untold + len(results)
-            await actor.turns.remote(results, outcomes, untold)
+            await actor.turns.remote(results, outcomes, untold, late)
             self._untold -= untold + len(results)
         except RayActorError:
             self._actor = None  # it will be found again under its name, or made anew
         finally:
             self._sending = None
-            if self._results or self._outcomes:
+            if self._has_news():
                 self._soon()
+
+    def _has_news(self) -> bool:
+        return bool(
+            self._results
+            or self._outcomes
+            or self._late_checks
+            or self._spans_dropped
+            or self._refused
+        )
 
     def _handle(self) -> ActorHandle[Any] | None:
         if self._actor is None:

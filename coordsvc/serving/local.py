@@ -86,17 +86,21 @@ class LocalService:
         logging.getLogger("ray.serve").setLevel(logging.WARNING)
         say("starting Ray")
         self._folder = tempfile.mkdtemp(prefix="coordsvc-")
+        self.start_ray(self._folder)
+        say("starting Serve")
+        serve.start(
+            http_options={"host": self._ports.host, "port": http}, proxy_location="HeadOnly"
+        )
+
+    def start_ray(self, folder: str) -> None:
+        """Start a Ray of one node, which keeps its files in `folder`."""
         ray.init(
             address="local",
             num_cpus=self._cpus or max(2, os.cpu_count() or 2),
             include_dashboard=False,
             log_to_driver=False,
             logging_level=logging.ERROR,
-            _temp_dir=self._folder,
-        )
-        say("starting Serve")
-        serve.start(
-            http_options={"host": self._ports.host, "port": http}, proxy_location="HeadOnly"
+            _temp_dir=folder,
         )
 
     def deploy(self, config: Mapping[str, Any], say: Callable[[str], None]) -> dict[str, Running]:
@@ -115,10 +119,14 @@ class LocalService:
             for app in self._apps:
                 serve.delete(app)  # drains its replicas; the rest ends with our Ray
                 stop_actors(app)
-            ray.shutdown()
+            self.stop_ray()
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None
+
+    def stop_ray(self) -> None:
+        """End the Ray that was started here."""
+        ray.shutdown()
 
     def _running(self, application: Mapping[str, Any]) -> Running:
         name, host = application["name"], self._ports.host

@@ -88,3 +88,7 @@ class EngineLink(Protocol):
     async def watch(self, epoch: Epoch, wait_s: float) -> Watched:
         """Return the engine's word after `wait_s`; raise `NodeGone` as soon as it dies."""
         ...
+
+    async def left(self) -> None:
+        """Return as soon as the engine is to be stopped: it runs on until it is empty."""
+        ...

@@ -7,8 +7,13 @@ engine's guard has the last word. Leaving them out saves a tenth of a turn that 
 `RequestRouter` is an alpha API of Serve 2.60, and this relies on more than its documented surface:
 `_choose_replica_for_request`, `_remove_pending_request_from_indices`, and in `RunningReplica`
 `is_cross_language` and `_get_replica_wrapper`. What it must do is in tests/integration.
+
+A replica that Serve stops leaves the list at once, long before its process ends. No work is sent
+there any more; but the allocator must still be able to empty it, and what runs there goes on over
+its open connection: so those that left are remembered for a while.
 """
 
+import asyncio
 from itertools import count
 from typing import Any
 
@@ -17,6 +22,13 @@ from ray.serve._private.replica_result import ReplicaResult
 from ray.serve.request_router import PendingRequest, RequestRouter, RunningReplica
 
 from coordsvc.core.errors import NodeGone
+
+LEAVING_MAX = 256
+"""Replicas that left and are remembered; their processes end within a minute."""
+TO_LEAVING = frozenset({"watch", "void", "preempt", "journal"})
+"""Methods that are called on a replica that leaves, too: to empty it, not to fill it."""
+UNTIL_LEFT = "left"
+"""No method: a call to it ends, with `NodeGone`, as soon as the replica has left."""
 
 
 class GrantedReplica(RunningReplica):
@@ -43,6 +55,20 @@ class PinRouter(RequestRouter):
         """Start taking turns at the first replica."""
         del kwargs
         self._turn = count()
+        self._leaving: dict[str, RunningReplica] = {}
+        self._updated = asyncio.Event()
+
+    def update_replicas(self, replicas: list[RunningReplica]) -> None:
+        """Take the list of those that run; remember who left it."""
+        before = dict(self.curr_replicas)
+        super().update_replicas(replicas)
+        for replica_id, replica in before.items():
+            if replica_id not in self.curr_replicas:
+                self._leaving[replica_id.unique_id] = replica
+        while len(self._leaving) > LEAVING_MAX:
+            del self._leaving[next(iter(self._leaving))]
+        self._updated.set()
+        self._updated = asyncio.Event()
 
     def create_replica_wrapper(self, replica_info: RunningReplicaInfo) -> RunningReplica:
         """Return the replica as calls reach it."""
@@ -52,6 +78,13 @@ class PinRouter(RequestRouter):
         self, pending_request: PendingRequest, *, is_retry: bool = False
     ) -> RunningReplica:
         """Return the replica at once; only where there is none at all, wait for one."""
+        node = pending_request.kwargs.get("node")
+        method = pending_request.metadata.call_method
+        if method == UNTIL_LEFT:
+            await self._until_left(node)
+            raise NodeGone(f"engine {node} has left")
+        if node in self._leaving and method in TO_LEAVING:
+            return self._leaving[node]
         if not self.curr_replicas:
             return await super()._choose_replica_for_request(pending_request, is_retry=is_retry)
         return self._pick(list(self.curr_replicas.values()), pending_request)
@@ -73,6 +106,10 @@ class PinRouter(RequestRouter):
             return [[candidate_replicas[0]]]  # the loop looks at the answer only after a candidate
         self._answer(pending_request, replica)
         return [[replica]]
+
+    async def _until_left(self, node: str | None) -> None:
+        while any(one.unique_id == node for one in self.curr_replicas):
+            await self._updated.wait()
 
     def _pick(self, replicas: list[RunningReplica], call: PendingRequest) -> RunningReplica:
         node = call.kwargs.get("node")

@@ -9,6 +9,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from coordsvc.core.errors import BadRequest
+from coordsvc.settings.scaling import conflicts
 from coordsvc.settings.tree import AppSettings
 
 SHOWN_MAX = 80
@@ -47,7 +48,10 @@ def read_deployment(path: Path) -> dict[str, Any]:
             args = application.get("args") or {}
             if not isinstance(args, dict):
                 raise SettingsError(f"{path}: applications[{position}].args is not a mapping")
-            check(args, f"applications[{position}].args")
+            settings = check(args, f"applications[{position}].args")
+            faults = list(conflicts(application, settings.scaling, f"applications[{position}]"))
+            if faults:
+                raise SettingsError("\n".join(faults))
     return dict(config)
 
 

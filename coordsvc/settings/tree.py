@@ -13,9 +13,13 @@ from coordsvc.core.roles import RoleTerms
 from coordsvc.core.terms import DeskTerms, Terms
 from coordsvc.core.units import AgentId, RoleId, seconds
 from coordsvc.engines.settings import EngineSettings, OpenVinoSettings
+from coordsvc.settings.baseline import BaselineFile
 from coordsvc.settings.http import HttpSettings
+from coordsvc.settings.keys import KeySettings
 from coordsvc.settings.node import Node
 from coordsvc.settings.policy import PolicySettings
+from coordsvc.settings.scaling import ScalingSettings
+from coordsvc.settings.tracing import TracingSettings
 from coordsvc.telemetry.decision_log import DecisionLogTerms
 
 
@@ -57,6 +61,9 @@ class NodeSettings(Node):
     """Facts that agents may ask for with `requires`, beside `model` and `engine`."""
     reserved: dict[str, Bundle] = Field(default={})
     """What of each node's capacity only the agent of this name is offered."""
+    drain_s: float = Field(default=20.0, ge=0.1, le=3_600)
+    """Seconds that phases may take to end on a node that Serve stops; what still runs then goes on
+    elsewhere. Some phases long, and less than clusters wait for a node to empty."""
 
 
 class AgentSettings(Node):
@@ -203,7 +210,15 @@ class AppSettings(Node):
     dialogue: DialogueSettings = DialogueSettings()
     offers: OffersSettings = OffersSettings()
     http: HttpSettings = HttpSettings()
+    keys: KeySettings | None = None
+    """Who may send dialogue. None lets everybody in who reaches the port: right on a laptop."""
     metrics: MetricsSettings = MetricsSettings()
+    scaling: ScalingSettings | None = None
+    """None leaves the number of replicas to the file's `deployments`."""
+    tracing: TracingSettings = TracingSettings()
+    baseline: BaselineFile | None = None
+    """A file of `coordsvc calibrate`, made on the engine's machine: what S_measured compares with.
+    None takes the engine's own prediction, and says that it is not calibrated."""
     decision_log: DecisionLogSettings | None = None
     """None writes no log: at a thousand events a second it takes a few per cent of one core."""
 
@@ -282,5 +297,6 @@ class AppSettings(Node):
             offer_margin_us=seconds(self.offers.margin_s),
             ask_back_us=seconds(self.offers.ask_back_s),
             gang_hold_us=seconds(self.offers.gang_hold_ms / 1_000),
+            drain_us=seconds(self.node.drain_s),
             roles={RoleId(agent): one.role() for agent, one in self.agents.by_id().items()},
         )

@@ -6,12 +6,14 @@ resources, never a turn's or a request's id.
 
 from prometheus_client import CollectorRegistry
 
-from coordsvc.core.accounting import TurnResult
+from coordsvc.core.accounting import PhaseReport, TurnResult
 from coordsvc.core.fleet import Measures
-from coordsvc.core.units import Instant
+from coordsvc.core.units import Instant, Micros
 from coordsvc.telemetry.fleet import FleetMetrics
 from coordsvc.telemetry.pool import PoolMetrics, PoolSnapshot
+from coordsvc.telemetry.scaling import ScalingMetrics
 from coordsvc.telemetry.service import ServiceMetrics
+from coordsvc.telemetry.spans import SpanMetrics
 from coordsvc.telemetry.turns import TurnMetrics
 
 
@@ -23,12 +25,19 @@ class Metrics:
         self.turns = TurnMetrics(self.registry)
         self.fleet = FleetMetrics(self.registry)
         self.service = ServiceMetrics(self.registry)
+        self.scaling = ScalingMetrics(self.registry)
+        self.spans = SpanMetrics(self.registry)
         self._pool = PoolMetrics(self.registry)
 
     def turn(self, result: TurnResult, baseline_us: int = 0) -> None:
         """Count one answered turn, which takes one process at batch 1 `baseline_us`."""
         self.turns.turn(result)
         self.fleet.lately.turn(baseline_us)
+
+    def late_check(self, report: PhaseReport, baseline_us: Micros) -> None:
+        """Count a check that ended after its turn was counted."""
+        self.turns.phase(report)
+        self.fleet.lately.baseline_us += baseline_us
 
     def pool(self, now: Instant, snapshot: PoolSnapshot) -> Measures | None:
         """Show what the allocator last told; return what the fleet came to lately, if known."""

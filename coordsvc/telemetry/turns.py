@@ -1,8 +1,10 @@
 """Metrics of turns: the turn's view of where time went."""
 
+from collections.abc import Mapping
+
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
-from coordsvc.core.accounting import PARTS, Part, TurnAccount, TurnResult
+from coordsvc.core.accounting import PARTS, Part, PhaseReport, TurnAccount, TurnResult
 from coordsvc.core.units import SECOND
 from coordsvc.telemetry.labels import Bounded
 
@@ -17,6 +19,14 @@ COORD_BUCKETS_S = (
 )  # fmt: skip
 """With an edge at 0.5 s, the threshold at which placement groups grow."""
 OUTCOMES = ("answered", "gave_up", "refused", "failed", "check_lost")
+REFUSALS = (
+    "no_key",
+    "wrong_key",
+    "too_many_wrong_keys",
+    "requests_per_minute",
+    "turns_at_once",
+    "key_file",
+)
 NOBODY = ""
 """Agent and phase of what the turn itself spent."""
 
@@ -71,7 +81,22 @@ class TurnMetrics:
             "Turns that replicas could not tell of while the instruments were away.",
             registry=registry,
         )
-        self._mix, self._agent = Bounded(), Bounded()
+        self._refused = Counter(
+            "coordsvc_requests_refused",
+            "Requests that were not let in, by reason: no_key, wrong_key, too_many_wrong_keys, "
+            "requests_per_minute, turns_at_once; key_file counts files that could not be read.",
+            ["reason"],
+            registry=registry,
+        )
+        self._tenants = Counter(
+            "coordsvc_tenant_turns",
+            "Turns by the tenant on whose account they were, and how they ended.",
+            ["tenant", "outcome"],
+            registry=registry,
+        )
+        self._mix, self._agent, self._tenant = Bounded(), Bounded(), Bounded()
+        for reason in REFUSALS:
+            self._refused.labels(reason)
         for part in PARTS:
             self._parts.labels(part, NOBODY, NOBODY)
         for outcome in OUTCOMES:
@@ -86,16 +111,28 @@ class TurnMetrics:
         self._solo.inc(account.solo_us / SECOND)
         self._count_parts(account)
         for report in result.phases:
-            agent = self._agent.of(report.agent)
-            self._engine.labels(agent, report.phase).inc(report.engine_us / SECOND)
-            self._tokens.labels(agent, "prompt").inc(report.prompt_tokens)
-            self._tokens.labels(agent, "cached").inc(report.cached_tokens)
-            self._tokens.labels(agent, "output").inc(report.output_tokens)
-        self._turns.labels("gave_up" if result.gave_up else "answered").inc()
+            self.phase(report)
+        outcome = "gave_up" if result.gave_up else "answered"
+        self._turns.labels(outcome).inc()
+        if result.tenant:
+            self._tenants.labels(self._tenant.of(result.tenant), outcome).inc()
+
+    def phase(self, report: PhaseReport) -> None:
+        """Count what a phase took of an engine."""
+        agent = self._agent.of(report.agent)
+        self._engine.labels(agent, report.phase).inc(report.engine_us / SECOND)
+        self._tokens.labels(agent, "prompt").inc(report.prompt_tokens)
+        self._tokens.labels(agent, "cached").inc(report.cached_tokens)
+        self._tokens.labels(agent, "output").inc(report.output_tokens)
 
     def outcome(self, outcome: str) -> None:
         """Count a turn that was not answered, or lost its check."""
         self._turns.labels(outcome).inc()
+
+    def refused(self, reasons: Mapping[str, int]) -> None:
+        """Count requests that were not let in."""
+        for reason, count in reasons.items():
+            self._refused.labels(reason).inc(count)
 
     def untold(self, count: int) -> None:
         """Count turns that were answered, but never told of."""

@@ -17,6 +17,7 @@ FAKES: dict[str, type[Any]] = {
     "OfferDesk": fakes.FakeDesk,
     "Agents": fakes.FakeAgents,
     "TurnRecorder": fakes.FakeRecorder,
+    "TurnTracer": fakes.FakeTracer,
     "Turns": FakeTurns,
     "Pool": fakes.FakePool,
     "EngineLink": fakes.FakeLink,

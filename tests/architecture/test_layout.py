@@ -27,6 +27,7 @@ TESTED_ELSEWHERE = {
     "serving/actors": "needs Ray: tests/integration starts it",
     "serving/agent_calls": "needs Serve: tests/integration",
     "serving/app": "needs Serve: tests/integration",
+    "serving/autoscaling": "needs Serve: tests/integration",
     "serving/deployed": "needs Serve: tests/integration",
     "serving/desk_line": "what desks are told: test_allocator_actor.py hears it",
     "serving/engine_calls": "needs Serve: tests/integration",

@@ -13,6 +13,7 @@ CASES = {
     "a module": "import pytest\npytest.skip('no time', allow_module_level=True)\n",
 }
 HARDWARE = "import pytest\ndef test_a(): pytest.skip('needs hardware: a GPU')\n"
+ABSENT = "import pytest\ndef test_a(): pytest.skip('not here: definitions of kinds')\n"
 EXPECTED_FAILURE = "import pytest\n@pytest.mark.xfail(strict=True)\ndef test_a(): assert False\n"
 
 
@@ -49,7 +50,9 @@ def test_a_skip_fails_the_run_and_says_why(root: Path, tmp_path: Path, test: str
     assert "no time" in ran.stdout
 
 
-@pytest.mark.parametrize("test", [HARDWARE, EXPECTED_FAILURE], ids=["hardware", "xfail"])
+@pytest.mark.parametrize(
+    "test", [HARDWARE, ABSENT, EXPECTED_FAILURE], ids=["hardware", "not here", "xfail"]
+)
 def test_what_cannot_run_here_fails_nothing(root: Path, tmp_path: Path, test: str) -> None:
     assert _run(root, tmp_path, test, no_skips=True).returncode == 0
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from coordsvc.serving.local import Running
+from tests.collector import Collector
 
 STORY = " ".join(f"word{n}" for n in range(60))
 """What the scripted responder tells when asked for a story: sixty words, one piece each."""
@@ -34,3 +35,5 @@ class Services:
     scripted: Running
     crowded: Running
     real: Running
+    collector: Collector
+    """Gets the traces of `scripted`: of turns alone whose client asks for it."""

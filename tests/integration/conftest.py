@@ -5,15 +5,29 @@ from collections.abc import Iterator
 import pytest
 
 from coordsvc.serving.local import LocalService, Ports
+from tests.collector import Collector
 from tests.integration.apps import SCRIPTED, Services, application
 
 
 @pytest.fixture(scope="session")
 def services() -> Iterator[Services]:
     service = LocalService(Ports(http=None), cpus=8)
+    collector = Collector()
     config = {
         "applications": [
-            application("scripted", "/", {"engine": SCRIPTED}),
+            application(
+                "scripted",
+                "/",
+                {
+                    "engine": SCRIPTED,
+                    "tracing": {
+                        "endpoint": collector.url,
+                        "sample_ratio": 0.0,
+                        "timeout_s": 1.0,
+                        "service_name": "under-test",
+                    },
+                },
+            ),
             application(
                 "crowded",
                 "/crowded",
@@ -38,6 +52,7 @@ def services() -> Iterator[Services]:
     try:
         service.start(print)
         running = service.deploy(config, print)
-        yield Services(*(running[name] for name in ("scripted", "crowded", "real")))
+        yield Services(*(running[name] for name in ("scripted", "crowded", "real")), collector)
     finally:
         service.stop()
+        collector.close()

@@ -55,6 +55,16 @@ def test_faults_lose_no_turn_and_break_no_reservation() -> None:
     assert told["planted_broken_reservations"] > 0, "else the measurement is blind"
 
 
+def test_autoscale_grows_and_shrinks_the_pool_and_loses_no_turn() -> None:
+    told = bench("autoscale", "--nodes", "2", "--clients", "8")
+    assert told["c_coord_peak_s"] > 0.5
+    assert told["c_coord_settled_s"] < 0.5
+    assert told["replicas_max"] == 2
+    assert told["replicas_last"] == 1
+    assert told["lost"] == 0, told["wrong"]
+    assert told["reversals"] <= 1
+
+
 def test_allocator_compares_what_a_lease_costs_in_pools_of_two_sizes() -> None:
     told = bench("allocator", "--quick")
     assert set(told["us_per_lease"]) == set(told["median_us"]) == {"100", "400"}

@@ -13,7 +13,7 @@ from coordsvc.ports import Turns
 from coordsvc.serving.http.chat import Chat
 from coordsvc.serving.http.door import Door
 from coordsvc.serving.http.errors import Problem, Rejection, unavailable
-from coordsvc.serving.http.middleware import Envelope
+from coordsvc.serving.http.middleware import Envelope, exchange_of
 from coordsvc.serving.http.replies import recent_turn
 from coordsvc.serving.http.schema import ChatBody
 
@@ -107,10 +107,11 @@ def _add_models(app: FastAPI, door: Door) -> None:
 
 def _add_turns(app: FastAPI, turns: Turns) -> None:
     @app.get("/v1/turns/{turn_id}", responses=_ERRORS, tags=["turns"])
-    async def find_turn(turn_id: str) -> Response:
+    async def find_turn(request: Request, turn_id: str) -> Response:
         """Tell a recent turn's outcome and account, its check after the reply included."""
         result = turns.find(turn_id)
-        if result is None:
+        caller = exchange_of(request.scope).caller
+        if result is None or (caller is not None and caller.tenant != result.tenant):
             message = f"no turn {turn_id[:100]!r}: it never was, or is too long ago"
             raise _not_found(message, "turn_id", "turn_not_found")
         return Response(recent_turn(turn_id, result), media_type="application/json")

@@ -1,6 +1,8 @@
 """`POST /v1/chat/completions` as a raw ASGI response: from admission to the last byte."""
 
 import asyncio
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from types import TracebackType
 
 from starlette.responses import Response
@@ -60,14 +62,23 @@ class Chat(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI
         """Answer one request, through the exchange's wire instead of `send`."""
         exchange = exchange_of(scope)
-        with self._gate:
+        with self._gate, self._allowed(exchange):
             await self._check_ready()
             body = await read_body(scope["headers"], receive, self._door.settings)
             arrived = self._door.clock.now()
             ask = parse(body)
-            request = turn_request(ask, exchange.names.turn_id, self._door)
+            tenant = exchange.caller.tenant if exchange.caller else ""
+            request = turn_request(ask, exchange.names.turn_id, self._door, tenant)
+            if exchange.names.sampled:
+                request = replace(request, trace=exchange.names.trace())
             voice = self._voice(ask, request, arrived)
             await self._converse(request, arrived, voice, receive, exchange)
+
+    def _allowed(self, exchange: Exchange) -> AbstractContextManager[None]:
+        """Count the turn as its key's, or refuse it."""
+        if self._door.keys is None or exchange.caller is None:
+            return nullcontext()
+        return self._door.keys.turn(exchange.caller)
 
     async def _converse(
         self,
@@ -80,12 +91,16 @@ class Chat(Response):
         """Run the turn and tell it; whatever happens, it is closed afterwards."""
         exchange.names.is_turn = True
         feed = Feed(self._turns.converse(request, arrived), receive, exchange.wire)
+        sent = False
         try:
             tell = tell_pieces if request.stream else tell_whole
             await tell(feed, exchange, voice)
             assert feed.mark is not None, "a turn is told once its result is in"
             self._turns.sent(request.turn_id, *exchange.wire.tail(feed.mark))
+            sent = True
         finally:
+            if feed.result is not None and not sent:
+                self._turns.unsent(request.turn_id)
             self._keep(await feed.close())
 
     def _voice(self, ask: ChatBody, request: TurnRequest, arrived: Instant) -> Voice:

@@ -3,7 +3,9 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from coordsvc.ports import Clock
+from coordsvc.core.trace import Sampling
+from coordsvc.ports import Clock, TurnTracer
+from coordsvc.serving.http.keys import Keyring
 from coordsvc.settings.http import HttpSettings
 
 
@@ -19,6 +21,12 @@ class Door:
     ready: Callable[[], Awaitable[str | None]]
     """None when turns can be answered, else the reason why not."""
     settings: HttpSettings = field(default_factory=HttpSettings)
+    keys: Keyring | None = None
+    """Who is let in; None lets everybody in."""
     emulated: bool = False
     """Whether the engines make their text up. Known here, the first chunk of a stream says so
     already; an engine that reports it only afterwards is named in the last chunk."""
+    sampling: Sampling | None = None
+    """Which turns are traced; None traces none."""
+    tracer: TurnTracer | None = None
+    """Who is told of requests that were refused before they became turns."""

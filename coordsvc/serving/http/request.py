@@ -21,7 +21,7 @@ SEEDS = 2**63
 """Seeds are folded into 0..2^63-1: OpenAI's may be negative, generators' may not."""
 
 
-def turn_request(ask: ChatBody, turn_id: str, door: Door) -> TurnRequest:
+def turn_request(ask: ChatBody, turn_id: str, door: Door, tenant: str = "") -> TurnRequest:
     """Return what `ask` asks for, or refuse what these settings do not allow."""
     settings = door.settings
     extension = ask.coordsvc or Extension()
@@ -32,6 +32,7 @@ def turn_request(ask: ChatBody, turn_id: str, door: Door) -> TurnRequest:
         raise invalid("'stream_options' needs 'stream': true", "stream_options")
     return TurnRequest(
         turn_id=turn_id,
+        tenant=tenant,
         conversation=_conversation(ask, settings),
         max_tokens=_max_tokens(ask, settings),
         sampling=_sampling(ask, settings),

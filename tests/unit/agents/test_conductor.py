@@ -336,6 +336,10 @@ async def test_the_check_and_the_last_byte_may_end_in_any_order(check_first: boo
     assert known.verdict == GOOD
     assert known.account.post_reply_us == 100_000
     assert (known.account.wall_us, known.account.client_wait_us) == (205_000, 7_000)
+    told = dict(house.recorder.asked.read())
+    counted = [*told["answered"].phases, *told.get("checked_late", ())[-1:]]
+    assert [report.phase for report in counted] == [Phase.PLAN, Phase.RESPOND, Phase.CHECK]
+    assert ("checked_late" in told) is not check_first, "each phase is counted once"
 
 
 async def test_a_check_that_is_lost_is_counted_and_the_reply_stands() -> None:

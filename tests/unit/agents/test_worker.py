@@ -348,3 +348,30 @@ async def test_a_preempted_phase_goes_on_elsewhere_from_what_it_had() -> None:
     assert done.text == "All is well."
     assert engines.prefixes() == ["", "All is "]
     assert [line[0] for line in desk.asked.read()][-1] == "finished"
+
+
+async def test_a_traced_phase_tells_of_each_offer_it_took() -> None:
+    desk = FakeDesk(Wait(0.2), G1, Wait(0.1), G2, G3)
+    engines = FakeEngines(
+        [Wait(0.5), NodeGone("n1 died")],
+        [Wait(0.01), GrantRefused(Refusal.NO_ROOM)],
+        [Wait(1), "All is well.", told()],
+    )
+    report = phase_done(await events_of(worker(desk, engines), replace(work(), traced=True))).report
+    assert [
+        (one.offer_id, one.node, one.wait_us, one.taken_us, one.ended_us, one.lost)
+        for one in report.offers
+    ] == [
+        (1, N1, 200_000, 200_000, 700_000, "node_gone"),
+        (2, N2, 100_000, 800_000, 810_000, "no_room"),
+        (3, N2, 0, 810_000, 1_810_000, ""),
+    ]
+    assert sum(one.wait_us for one in report.offers) == report.offer_wait_us
+    assert report.offers[-1].ended_us - report.offers[-1].taken_us == report.engine_call_us
+    assert {(one.epoch, one.use) for one in report.offers} == {(1, 1)}
+
+
+async def test_another_phase_tells_of_none() -> None:
+    engines = FakeEngines([NodeGone("n1 died")], ["All is well.", told()])
+    report = phase_done(await events_of(worker(FakeDesk(G1, G2), engines), work())).report
+    assert (report.attempts, report.offers) == (2, ())

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from coordsvc.core.errors import EngineBroken
-from coordsvc.engines.models import context_tokens, find
+from coordsvc.engines.models import context_tokens, find, for_writing
 
 
 def gguf(*entries: tuple[str, int, bytes]) -> bytes:
@@ -110,3 +110,31 @@ def test_the_context_of_a_directory_is_in_its_config(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"max_position_embeddings": 2048}))
     assert context_tokens(tmp_path) == 2048
     assert context_tokens("acme/model-1b") is None
+
+
+# --- OpenVINO opens for writing what it only reads
+
+
+def test_a_model_that_may_be_written_is_used_where_it_lies(tmp_path):
+    model = tmp_path / "toy.gguf"
+    model.write_bytes(gguf())
+    with for_writing(model) as usable:
+        assert usable == model
+
+
+def test_a_model_that_may_not_be_written_is_copied_while_it_is_read(tmp_path):
+    model = tmp_path / "toy.gguf"
+    model.write_bytes(gguf())
+    with for_writing(model, may=lambda _: False) as usable:
+        assert usable != model
+        assert usable.name == model.name
+        assert usable.read_bytes() == model.read_bytes()
+        with usable.open("r+b"):
+            pass
+    assert not usable.exists()
+    assert model.exists()
+
+
+def test_a_folder_is_never_copied(tmp_path):
+    with for_writing(tmp_path, may=lambda _: False) as usable:
+        assert usable == tmp_path

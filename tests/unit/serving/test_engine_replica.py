@@ -14,6 +14,7 @@ from coordsvc.core.generation import Chunk, GenerationRequest, Message
 from coordsvc.core.guard import Refusal
 from coordsvc.core.offers import Grant
 from coordsvc.core.resources import Resources
+from coordsvc.core.scaling_report import ALIVE, BUSY, PHASES, REPORTS
 from coordsvc.core.units import SECOND, OfferId
 from coordsvc.serving.engine_replica import CACHED_MAX, REJOIN_S, CachedPrefixes, EngineReplica
 from coordsvc.serving.pool import Failure, NodeCard, Watched
@@ -235,6 +236,19 @@ async def test_its_health_is_its_engine_s() -> None:
         engine.broken = "its thread died"
         with pytest.raises(EngineBroken, match="its thread died"):
             one.check_health()
+
+
+async def test_it_tells_autoscaling_how_much_of_it_was_taken_so_far() -> None:
+    """One of two slots for a second, and then neither for another."""
+    async with replica(FakeEngine([Wait(1.0), Chunk("well.", DONE)])) as one:
+        await one.run(REQUEST, grant(1))
+        await asyncio.sleep(1)
+        assert await one.record_autoscaling_stats() == {
+            REPORTS: 1,
+            ALIVE: 2 * SECOND,
+            BUSY: SECOND // 2,
+            PHASES: SECOND,
+        }
 
 
 # The pool

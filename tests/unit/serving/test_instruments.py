@@ -3,17 +3,22 @@
 import asyncio
 import socket
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from urllib.request import urlopen
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from coordsvc.clock import MonotonicClock
+from coordsvc.core.baseline import Baseline, PhaseBaseline
 from coordsvc.core.errors import CoordinationError, EngineBroken
+from coordsvc.core.generation import SoloProfile
+from coordsvc.core.units import Micros
 from coordsvc.serving.instruments import Instruments
 from coordsvc.telemetry.pool import PoolSnapshot
 from coordsvc.telemetry.service import Running
 from tests.unit.serving.http.fakes import result
+from tests.unit.telemetry.told import CHECK, PLAN
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +77,30 @@ async def asked_for_a_while(instruments: Instruments, look: Callable[[], Running
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.2):
             await instruments.keep_asking(look)
+
+
+def test_a_check_after_the_reply_adds_to_what_the_turn_took(instruments: Instruments) -> None:
+    before = page(instruments)
+    asyncio.run(instruments.turns((), (), late_checks=((PLAN, CHECK),)))
+    seen = page(instruments)
+    engine = "coordsvc_engine_seconds_total checker check"
+    assert seen[engine] - before.get(engine, 0) == pytest.approx(CHECK.engine_us / 1e6)
+    turns = "coordsvc_turns_total answered"
+    assert seen[turns] == before[turns], "it is no turn of its own"
+
+
+def test_whether_the_baseline_is_measured_is_shown(instruments: Instruments) -> None:
+    alone = PhaseBaseline(measured_us=Micros(1_000), ratio=1.0)
+    profile = SoloProfile(start_us=1, prefill_us=1, decode_us=1)
+    measured = Baseline(profile=profile, phases={}, usual=alone, fingerprint={})
+    for baseline, said in ((measured, 1), (replace(measured, emulated=True), 0), (None, 0)):
+        asyncio.run(instruments.compare_with(baseline))
+        assert page(instruments)["coordsvc_baseline_calibrated"] == said
+
+
+def test_requests_that_were_not_let_in_are_counted(instruments: Instruments) -> None:
+    asyncio.run(instruments.refused({"wrong_key": 3}))
+    assert page(instruments)["coordsvc_requests_refused_total wrong_key"] == 3
 
 
 def test_turns_that_nobody_told_of_are_counted(instruments: Instruments) -> None:

@@ -7,15 +7,19 @@ from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from coordsvc.core.accounting import PARTS
+from coordsvc.core.autoscaling import Direction, Reason
 from coordsvc.core.dialogue import CHECKER, PLANNER, RESPONDER, Phase
 from coordsvc.core.fleet import NAMES as STATES
 from coordsvc.core.policies.catalogue import NAMES
 from coordsvc.core.terms import Terms
 from coordsvc.core.units import Instant
 from coordsvc.telemetry.metrics import Metrics
+from coordsvc.telemetry.scaling import ScalingTold
 from coordsvc.telemetry.service import Running
+from coordsvc.telemetry.turns import REFUSALS
 from tests.unit.telemetry.told import CHECK, PLAN, RESPOND, SNAPSHOT, turn, value
 
+HELD = ScalingTold(direction=Direction.HOLD, reason=Reason.STEADY, wanted=2, least=1, most=4)
 UNITS = {
     "coordsvc_turn_seconds": "in seconds",
     "coordsvc_c_coord_seconds": "in seconds",
@@ -43,6 +47,9 @@ UNITS = {
     "coordsvc_decision_log_lost": "Events",
     "coordsvc_decision_log_lag": "Entries",
     "coordsvc_turns_untold": "Turns",
+    "coordsvc_requests_refused": "Requests",
+    "coordsvc_tenant_turns": "Turns",
+    "coordsvc_spans_dropped": "Spans",
     "coordsvc_demand": "(gpus, cpus, Gb/s)",
     "coordsvc_filters_active": "Nodes",
     "coordsvc_nodes_draining": "Engine replicas",
@@ -62,6 +69,10 @@ UNITS = {
     "coordsvc_instruments_start_time_seconds": "in seconds",
     "coordsvc_replicas": "Replicas",
     "coordsvc_placement_groups": "Placement groups",
+    "coordsvc_scaling_wanted": "Engine replicas",
+    "coordsvc_scaling_bound": "Engine replicas",
+    "coordsvc_scaling_decisions": "Decisions",
+    "coordsvc_scaling_c_coord_seconds": "in seconds",
 }
 """What each metric is in: the words with which its help text says so. A new one belongs here."""
 
@@ -74,11 +85,15 @@ LABELS = {
     | set(STATES)
     | {"created", "pending"},
     "deployment": {"Engine"},
+    "tenant": {"research"},
     "resource": {"gpu", "cpu", "bandwidth"},
     "outcome": {"answered", "gave_up", "refused", "failed", "check_lost"},
     "kind": {"prompt", "cached", "output"},
     "policy": set(NAMES),
     "limit": {one.name for one in fields(Terms)},
+    "bound": {"min", "max"},
+    "direction": set(Direction),
+    "reason": {*Reason, *REFUSALS},
 }
 """All that a label may say: nothing that grows with the number of turns."""
 
@@ -92,10 +107,11 @@ def exposed(metrics: Metrics) -> dict[str, Any]:
 def shown() -> Metrics:
     """Metrics of which each has been seen."""
     metrics = Metrics()
-    metrics.turn(turn(PLAN, RESPOND, CHECK))
+    metrics.turn(turn(PLAN, RESPOND, CHECK, tenant="research"))
     metrics.turns.outcome("refused")
     metrics.pool(Instant(0), SNAPSHOT)
     metrics.service.running(Running(replicas={"Engine": 1}))
+    metrics.scaling.decided(HELD)
     return metrics
 
 

@@ -18,9 +18,12 @@ from coordsvc.core.accounting import (
     TurnResult,
 )
 from coordsvc.core.dialogue import CHECKER, PLANNER, RESPONDER, Phase, TurnRequest, Verdict
+from coordsvc.core.trace import Sampling
 from coordsvc.core.units import AgentId, Instant, Micros, NodeId
+from coordsvc.ports import TurnTracer
 from coordsvc.serving.http.app import build_app
 from coordsvc.serving.http.door import Door
+from coordsvc.serving.http.keys import Keyring
 from coordsvc.settings.http import HttpSettings
 
 MODEL = "coordsvc-test"
@@ -102,6 +105,7 @@ class FakeTurns:
     open: set[str] = field(default_factory=set)
     closed_early: list[str] = field(default_factory=list)
     sent_calls: list[tuple[str, int, int]] = field(default_factory=list)
+    unsent_calls: list[str] = field(default_factory=list)
     recent: dict[str, TurnResult] = field(default_factory=dict)
 
     async def converse(self, request: TurnRequest, arrived: Instant) -> AsyncGenerator[TurnEvent]:
@@ -131,6 +135,9 @@ class FakeTurns:
 
     def sent(self, turn_id: str, serialise_us: Micros, client_wait_us: Micros) -> None:
         self.sent_calls.append((turn_id, serialise_us, client_wait_us))
+
+    def unsent(self, turn_id: str) -> None:
+        self.unsent_calls.append(turn_id)
 
     def nothing_open(self) -> bool:
         return not self.open
@@ -166,6 +173,9 @@ def build(
     *script: Step,
     ready: Callable[[], Awaitable[str | None]] = always_ready,
     emulated: bool = False,
+    sampling: Sampling | None = None,
+    tracer: TurnTracer | None = None,
+    keys: Callable[[SetClock], Keyring] | None = None,
     **settings: Any,
 ) -> House:
     turns = FakeTurns(script) if script else FakeTurns()
@@ -177,6 +187,9 @@ def build(
         ready=ready,
         settings=HttpSettings(**settings),
         emulated=emulated,
+        sampling=sampling,
+        tracer=tracer,
+        keys=keys(clock) if keys else None,
     )
     return House(turns, clock, build_app(turns, door))
 

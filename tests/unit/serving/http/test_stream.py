@@ -191,7 +191,22 @@ async def test_a_reader_that_stops_is_dropped(
     assert not client.complete
     assert house.turns.nothing_open()
     assert house.turns.sent_calls == []
+    assert house.turns.unsent_calls == [], "it had no result"
     assert "took no byte for 0.02 s" in caplog.text
+
+
+async def test_a_reader_that_stops_before_the_last_byte_leaves_its_turn_unsent() -> None:
+    house = build("Hello there.", result(), slow_client_s=0.02)
+    client = raw(house.app)
+
+    async def full(message: dict[str, object]) -> None:
+        if message["type"] == "http.response.body":
+            await asyncio.Event().wait()
+
+    client.on_send = full
+    await asyncio.wait_for(client.run(), 1)
+    assert house.turns.sent_calls == []
+    assert house.turns.unsent_calls == [house.turns.asked[0].turn_id]
 
 
 async def test_a_transport_that_breaks_is_a_client_that_left() -> None:

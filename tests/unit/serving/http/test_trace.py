@@ -2,7 +2,10 @@
 
 import pytest
 
+from coordsvc.core.errors import DeadlinePassed
+from coordsvc.core.trace import Sampling, TraceContext
 from coordsvc.serving.http.trace import Names
+from tests.fakes import FakeTracer
 from tests.unit.serving.http.fakes import JSON, ask, build
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -71,3 +74,65 @@ async def test_turn_ids_are_ours_and_never_repeat() -> None:
     ids = [request.turn_id for request in house.turns.asked]
     assert len(set(ids)) == 3
     assert all(turn_id.startswith("turn-") and len(turn_id) == 37 for turn_id in ids)
+
+
+# Which turns are traced
+
+ALL, NONE = Sampling.of(1.0), Sampling.of(0.0)
+
+
+def traceparent(flags: str) -> dict[str, str]:
+    return {"traceparent": f"00-{TRACE}-{PARENT}-{flags}"}
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("sampling", "given", "traced", "flags"),
+    [
+        (None, {}, False, "00"),
+        (None, traceparent("01"), False, "01"),
+        (ALL, {}, True, "01"),
+        (NONE, {}, False, "00"),
+        (ALL, traceparent("00"), False, "00"),
+        (NONE, traceparent("01"), True, "01"),
+        (NONE, traceparent("03"), True, "03"),
+        (Sampling.of(0.0, heeds_parent=False), traceparent("03"), False, "02"),
+        (Sampling.of(1.0, heeds_parent=False), traceparent("00"), True, "01"),
+        (ALL, {"traceparent": "nonsense"}, True, "01"),
+    ],
+)
+async def test_a_turn_is_traced_under_the_span_that_its_response_names(
+    sampling: Sampling | None, given: dict[str, str], traced: bool, flags: str
+) -> None:
+    house = build(sampling=sampling)
+    reply = await house.post(ask(), JSON | given)
+    _, trace_id, span_id, said = reply.headers["traceparent"].split("-")
+    assert said == flags
+    parent = int(PARENT, 16) if given.get("traceparent", "").startswith("00-") else None
+    context = TraceContext(int(trace_id, 16), int(span_id, 16), parent)
+    assert house.turns.asked[0].trace == (context if traced else None)
+
+
+@pytest.mark.asyncio
+async def test_a_refused_request_has_the_span_that_its_client_was_told_of() -> None:
+    tracer = FakeTracer()
+    house = build(sampling=ALL, tracer=tracer)
+    reply = await house.post(ask() | {"model": "other"})
+    (told,) = tracer.turns
+    _, trace_id, span_id, _ = reply.headers["traceparent"].split("-")
+    assert told.context == TraceContext(int(trace_id, 16), int(span_id, 16))
+    assert (told.error, told.request, told.spans) == ("model_not_found", None, ())
+    await house.post(b"")
+    assert tracer.turns[-1].error == "invalid_json"
+
+
+@pytest.mark.asyncio
+async def test_other_requests_are_not_traced_nor_are_refusals_outside_the_sample() -> None:
+    tracer = FakeTracer()
+    house = build(sampling=ALL, tracer=tracer)
+    await house.get("/v1/turns/none")
+    await house.get("/nowhere")
+    await house.post(ask())
+    await build(DeadlinePassed("late"), sampling=ALL, tracer=tracer).post(ask())
+    await build(sampling=NONE, tracer=tracer).post(b"")
+    assert tracer.turns == [], "a turn that began is its conductor's to tell of"
