@@ -124,9 +124,9 @@ class DelayedAgent(AgentDeployment):
         self._died_under: set[str] = set()
         await super().__init__(agent, settings, engine)
 
-    def desk(self, agent: AgentId, settings: AppSettings) -> OfferDesk:
+    def desk(self, agent: AgentId, settings: AppSettings, tenant: str) -> OfferDesk:
         """Return the product's desk, made slow."""
-        return SlowDesk(super().desk(agent, settings))
+        return SlowDesk(super().desk(agent, settings, tenant))
 
     def engines(self, engine: DeploymentHandle[Any]) -> Engines:
         """Return the product's engines, made hard to reach."""

@@ -28,10 +28,10 @@ from coordsvc.core.policies import Ended, Policy
 from coordsvc.core.policies.catalogue import PolicyTerms
 from coordsvc.core.policies.utilities import PowerUtilities, Utilities
 from coordsvc.core.policies.utility import Utility
-from coordsvc.core.units import SECOND, AgentId, Instant, seconds
+from coordsvc.core.units import SECOND, AgentId, Instant, of_tenant, seconds
 from coordsvc.simulation.settings import SimSettings
 from coordsvc.simulation.simulate import simulate
-from coordsvc.simulation.workload import DIALOGUE, WorkloadTerms, of_tenant
+from coordsvc.simulation.workload import DIALOGUE, WorkloadTerms
 
 SLOTS = 16
 TURNS_MIN = 500

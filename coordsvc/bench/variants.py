@@ -76,9 +76,9 @@ class OpenEngine(EngineDeployment):
 class DesklessAgent(AgentDeployment):
     """The same agent, which asks nobody for leave."""
 
-    def desk(self, agent: AgentId, settings: AppSettings) -> OfferDesk:
+    def desk(self, agent: AgentId, settings: AppSettings, tenant: str) -> OfferDesk:
         """Return a desk that says yes."""
-        del settings
+        del settings, tenant
         return NoDesk(agent)
 
 

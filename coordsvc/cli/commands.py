@@ -5,7 +5,16 @@ import sys
 import typer
 
 from coordsvc.cli import calibrate, chat, explain, keys, pool, replay, simulate, status, top, up
-from coordsvc.cli.bench import account, allocator, autoscale, engine, faults, overhead, policies
+from coordsvc.cli.bench import (
+    account,
+    allocator,
+    autoscale,
+    collapse,
+    engine,
+    faults,
+    overhead,
+    policies,
+)
 from coordsvc.core.errors import CoordinationError
 
 app = typer.Typer(
@@ -34,6 +43,7 @@ bench_app.command("faults")(faults.faults)
 bench_app.command("allocator")(allocator.allocator)
 bench_app.command("autoscale")(autoscale.autoscale)
 bench_app.command("policies")(policies.policies)
+bench_app.command("collapse")(collapse.collapse)
 app.add_typer(bench_app, name="bench")
 
 

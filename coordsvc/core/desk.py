@@ -72,6 +72,12 @@ class Desk:
     _lapse: Instant | None = None
     """Before then nothing in hand runs out; None when nothing will."""
 
+    @property
+    def at_rest(self) -> bool:
+        """Tell whether nothing waits, is in hand, runs under a grant, or is still to be told."""
+        waiting = self.waiting or self.gangs.wanted or self.gangs.news
+        return not (waiting or self.held or self._started or self._unsaid)
+
     def arrived(self, now: Instant) -> None:
         """Take note of a phase that wants an offer; its rate says how many to hold."""
         self._rate_per_s = self._rate_now(now) + SECOND / self.terms.rate_window_us

@@ -45,6 +45,17 @@ class Epoch:
         return self.run == other.run and self.n > other.n
 
 
+def of_tenant(tenant: str, agent: AgentId) -> AgentId:
+    """Return a tenant's own agent; without a tenant, the agent itself."""
+    return AgentId(f"{tenant}/{agent}") if tenant else agent
+
+
+def tenant_and_agent(agent: AgentId) -> tuple[str, AgentId]:
+    """Return whose agent it is, if it is a tenant's, and which one."""
+    tenant, _, plain = agent.rpartition("/")
+    return tenant, AgentId(plain)
+
+
 def after(start: Instant, wait: Micros) -> Instant:
     """Return the instant `wait` later than `start`."""
     return Instant(start + wait)

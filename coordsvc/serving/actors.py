@@ -14,15 +14,19 @@ from ray.actor import ActorHandle
 
 from coordsvc.clock import MonotonicClock
 from coordsvc.core.baseline import Baseline
+from coordsvc.core.errors import BadRequest, CoordinationError
 from coordsvc.core.terms import Terms
+from coordsvc.serving.admin import Operations
 from coordsvc.serving.allocator_actor import AllocatorActor
 from coordsvc.serving.deployed import Deployed
 from coordsvc.serving.engine_link import ServeEngineLink
 from coordsvc.serving.instruments import Instruments
 from coordsvc.serving.instruments_line import InstrumentsLine
 from coordsvc.serving.kept import Kept
+from coordsvc.serving.operator import Operator
 from coordsvc.serving.pool import EngineLink, NodeCard
 from coordsvc.serving.ray_pool import NAMESPACE, allocator_name, find, instruments_name
+from coordsvc.settings.metrics import MetricsSettings
 from coordsvc.telemetry.decision_log import DecisionLog, DecisionLogTerms
 
 CALLS_AT_ONCE = 10_000
@@ -42,8 +46,7 @@ class AppActors:
     decision_log: DecisionLogTerms | None
     baseline: Baseline | None = None
     """What S_measured compares with; None takes the engines' own prediction."""
-    metrics_host: str
-    metrics_port: int
+    metrics: MetricsSettings
 
 
 class AllocatorInRay(AllocatorActor):
@@ -76,12 +79,25 @@ class InstrumentsInRay(Instruments):
 
     async def __init__(self, wanted: AppActors) -> None:  # type: ignore[misc]
         kept = Kept(wanted.app)
-        wanted_port = wanted.metrics_port or kept.metrics_port() or 0
-        super().__init__(wanted.metrics_host, wanted_port, MonotonicClock())
+        told = wanted.metrics
+        port = told.port or kept.metrics_port() or 0
+        super().__init__(
+            told.host,
+            port,
+            MonotonicClock(),
+            lambda: _operations(wanted.app),
+            kept.key_files() or (told.key_file, told.admin_key_file),
+        )
+        self._kept = kept
         kept.keep_metrics_port(await self.port())
         await self.compare_with(wanted.baseline)
         deployed = Deployed(wanted.app, wanted.engine)
         self._asking = asyncio.create_task(self.keep_asking(deployed.look))
+
+    async def ask_for(self, key_file: str | None, admin_key_file: str | None) -> None:
+        """Take the keys of the port from these files, in lives to come as well."""
+        self._kept.keep_key_files(key_file, admin_key_file)
+        await super().ask_for(key_file, admin_key_file)
 
 
 def start_actors(wanted: AppActors, allocator: type[AllocatorInRay] = AllocatorInRay) -> None:
@@ -93,6 +109,7 @@ def start_actors(wanted: AppActors, allocator: type[AllocatorInRay] = AllocatorI
         at_once=100,
     )
     instruments.compare_with.remote(wanted.baseline)
+    instruments.ask_for.remote(wanted.metrics.key_file, wanted.metrics.admin_key_file)
     actor = _start(allocator, allocator_name(wanted.app), args=(wanted,), at_once=CALLS_AT_ONCE)
     actor.settle.remote(wanted.terms)  # it may be there since an earlier deployment
 
@@ -103,6 +120,14 @@ def stop_actors(app: str) -> None:
         if (actor := find(name)) is not None:
             ray.kill(actor, no_restart=True)
     Kept(app).forget()
+
+
+def _operations(app: str) -> Operations:
+    """Return the way to an application's pool; raise `CoordinationError` if there is none now."""
+    try:
+        return Operator(app)
+    except BadRequest as error:
+        raise CoordinationError("the allocator is not there now") from error
 
 
 def _start(kind: type[Any], name: str, args: tuple[Any, ...], at_once: int) -> ActorHandle[Any]:

@@ -5,6 +5,8 @@ things and joins them; what each does is in its own module, written without Ray 
 """
 
 import time
+from dataclasses import replace
+from itertools import count
 from typing import Any
 
 from fastapi import FastAPI
@@ -20,7 +22,7 @@ from coordsvc.agents.worker import Worker
 from coordsvc.clock import MonotonicClock
 from coordsvc.core.desk import Desk
 from coordsvc.core.dialogue import Phase
-from coordsvc.core.units import AgentId, DeskId, NodeId, RoleId
+from coordsvc.core.units import AgentId, DeskId, NodeId, RoleId, of_tenant
 from coordsvc.ports import Engine, Engines, OfferDesk, Turns
 from coordsvc.serving.actors import AllocatorInRay, AppActors, start_actors
 from coordsvc.serving.agent_calls import ServeAgents
@@ -35,6 +37,7 @@ from coordsvc.serving.http.keys import Keyring
 from coordsvc.serving.instruments_line import InstrumentsLine
 from coordsvc.serving.ray_pool import RayPool, instruments_name
 from coordsvc.serving.scaling_reports import SummedTurns
+from coordsvc.serving.tenant_desks import TenantDesks
 from coordsvc.serving.tracing import Tracing
 from coordsvc.settings import AppSettings, check
 from coordsvc.settings.baseline import measured_baseline
@@ -87,8 +90,7 @@ class EngineDeployment(EngineReplica):
                 terms=settings.terms(),
                 decision_log=settings.decision_log.terms() if settings.decision_log else None,
                 baseline=baseline,
-                metrics_host=settings.metrics.host,
-                metrics_port=settings.metrics.port,
+                metrics=settings.metrics,
             ),
             self.allocator,
         )
@@ -113,23 +115,23 @@ class AgentDeployment(AgentReplica):
     async def __init__(  # type: ignore[misc]
         self, agent: AgentId, settings: AppSettings, engine: DeploymentHandle[Any]
     ) -> None:
-        self._desk = self.desk(agent, settings)
         checker = settings.agents.checker
         budget = Budget(
             plan_tokens=settings.agents.planner.tokens_max,
             check_tokens=checker.tokens_max if checker else 0,
         )
         demand = settings.agents.by_id()[agent].demand.resources()
-        super().__init__(
-            Worker(
-                self.role(agent),
-                dict.fromkeys(Phase, demand),
-                budget,
-                self._desk,
-                self.engines(engine),
-                MonotonicClock(),
-            )
-        )
+        role, engines, clock = self.role(agent), self.engines(engine), MonotonicClock()
+
+        def employ(tenant: str) -> tuple[Worker, LinkedDesk | None]:
+            desk = self.desk(agent, settings, tenant)
+            worker = Worker(role, dict.fromkeys(Phase, demand), budget, desk, engines, clock)
+            return worker, desk if isinstance(desk, LinkedDesk) else None
+
+        self._pool = RayPool(serve.get_replica_context().app_name)
+        self._numbers = count(1)
+        self._desks = TenantDesks(settings.tenants, employ, clock)
+        super().__init__(self._desks.worker_for)
 
     def role(self, agent: AgentId) -> Role:
         """Return what this replica's agent asks and reads."""
@@ -139,19 +141,22 @@ class AgentDeployment(AgentReplica):
         """Return what this replica's phases run on."""
         return ServeEngines(engine)
 
-    def desk(self, agent: AgentId, settings: AppSettings) -> OfferDesk:
-        """Return where this replica takes offers from."""
-        context = serve.get_replica_context()
+    def desk(self, agent: AgentId, settings: AppSettings, tenant: str) -> OfferDesk:
+        """Return where this replica takes offers from, for one tenant or for nobody's turns."""
         own = settings.agents.by_id()[agent]
+        terms = settings.offers.desk_terms()
+        if tenant:
+            terms = replace(terms, ahead_min=0)  # many tenants would hold the pool for nothing
+        replica = serve.get_replica_context().replica_id.unique_id
         desk = Desk(
-            desk=DeskId(context.replica_id.unique_id),
-            agent=agent,
+            desk=DeskId(f"{replica}/{tenant}.{next(self._numbers)}" if tenant else replica),
+            agent=of_tenant(tenant, agent),
             bundle=own.demand.resources(),
-            terms=settings.offers.desk_terms(),
+            terms=terms,
             where=own.where(),
             least=own.least.resources() if own.least else None,
         )
-        linked = LinkedDesk(desk, RayPool(context.app_name), MonotonicClock())
+        linked = LinkedDesk(desk, self._pool, MonotonicClock())
         linked.start()
         return linked
 
@@ -175,7 +180,11 @@ class IngressDeployment:
         line = InstrumentsLine(instruments_name(context.app_name))
         recorder = SummedTurns(line)
         self._sums = recorder.sums
-        self._keys = Keyring(settings.keys, self._clock, line.refused) if settings.keys else None
+        self._keys = (
+            Keyring(settings.keys, self._clock, line.refused, settings.tenants)
+            if settings.keys
+            else None
+        )
         facts = {
             "service.instance.id": context.replica_id.unique_id,
             "coordsvc.app": context.app_name,

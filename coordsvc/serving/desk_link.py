@@ -74,6 +74,11 @@ class LinkedDesk:
         if self._timer is not None:
             self._timer.cancel()
 
+    @property
+    def at_rest(self) -> bool:
+        """Tell whether nothing waits, is in hand, runs under a grant, or is still to be told."""
+        return self._desk.at_rest
+
     async def take(self, used: Resources, wait: Wait) -> Grant:
         """Return a grant as soon as there is one; raise `DeadlinePassed` at the wait's deadline."""
         now = self._clock.now()

@@ -7,16 +7,16 @@ when it is away they go on, and what they would have told is lost, no more.
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
-from threading import Thread
-from wsgiref.simple_server import WSGIServer
 
-from prometheus_client import start_http_server
+from prometheus_client import make_wsgi_app
 
 from coordsvc.core.accounting import PhaseReport, TurnResult
 from coordsvc.core.baseline import Baseline, baseline_us
-from coordsvc.core.errors import CoordinationError, EngineBroken
+from coordsvc.core.errors import CoordinationError
 from coordsvc.core.units import Micros
 from coordsvc.ports import Clock
+from coordsvc.serving.admin import Admin, Operations
+from coordsvc.serving.instruments_port import Gatekeeper, InstrumentsPort, PortApp
 from coordsvc.telemetry.metrics import Metrics
 from coordsvc.telemetry.pool import PoolSnapshot
 from coordsvc.telemetry.scaling import ScalingTold
@@ -29,25 +29,39 @@ LOOK_S = 5.0
 
 
 class Instruments:
-    """Holds the metrics and serves `/metrics`. A plain class; made an actor where it is started."""
+    """Holds the metrics and serves their port. A plain class; made an actor where it is started."""
 
-    def __init__(self, host: str, port: int, clock: Clock) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        clock: Clock,
+        reach: Callable[[], Operations],
+        key_files: tuple[str | None, str | None] = (None, None),
+    ) -> None:
+        """Open the port; `reach` returns the way to the pool, or raises `CoordinationError`.
+
+        `key_files`: of `/metrics`, where None leaves it open, and of `/admin`, where it closes it.
+        """
         self._metrics = Metrics()
         self._clock = clock
         self._baseline: Baseline | None = None
-        try:
-            server, thread = start_http_server(port, host, registry=self._metrics.registry)
-        except OSError as error:
-            raise EngineBroken(
-                f"metrics.port {port} on {host} cannot be opened ({error.strerror}); "
-                "choose another port, or 0 for any free one"
-            ) from error
-        self._server: WSGIServer = server
-        self._thread: Thread = thread
+        self._gate = Gatekeeper(lambda reason: self._metrics.turns.refused({reason: 1}))
+        self._gate.ask_for(*key_files)
+        page = make_wsgi_app(self._metrics.registry)
+        self._port = InstrumentsPort(host, port, PortApp(page, Admin(reach), self._gate))
 
     async def port(self) -> int:
-        """Return the port that metrics are served on."""
-        return int(self._server.server_port)
+        """Return the number of the port."""
+        return self._port.number
+
+    async def ask_for(self, key_file: str | None, admin_key_file: str | None) -> None:
+        """Take the keys of the port from these files from now on."""
+        self._gate.ask_for(key_file, admin_key_file)
+
+    def close(self) -> None:
+        """Serve the port no longer."""
+        self._port.close()
 
     async def turns(
         self,

@@ -62,9 +62,21 @@ class Kept:
         kept = self._get("metrics_port")
         return None if kept is None else int(kept)
 
+    def keep_key_files(self, key_file: str | None, admin_key_file: str | None) -> None:
+        """Write down where the keys of that port are: the next life must not stand open."""
+        self._put("key_files", json.dumps([key_file, admin_key_file]))
+
+    def key_files(self) -> tuple[str | None, str | None] | None:
+        """Return what was written down last; None where nothing was."""
+        kept = self._get("key_files")
+        if kept is None:
+            return None
+        key_file, admin_key_file = json.loads(kept)
+        return key_file, admin_key_file
+
     def forget(self) -> None:
         """Strike out all but the epochs: none is ever used again."""
-        for name in ("terms", "metrics_port"):
+        for name in ("terms", "metrics_port", "key_files"):
             _internal_kv_del(self._key(name))
 
     def _put(self, name: str, value: str, *, overwrite: bool = True) -> bool:

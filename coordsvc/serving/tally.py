@@ -11,7 +11,7 @@ from coordsvc.core.fleet_book import FleetBook, look
 from coordsvc.core.messages import Effect, Freed, Preempt, Refused
 from coordsvc.core.resources import NAMES, Resources
 from coordsvc.core.shares import as_fraction, dominant_share
-from coordsvc.core.units import Instant, NodeId
+from coordsvc.core.units import AgentId, Instant, NodeId, RoleId, tenant_and_agent
 from coordsvc.serving.pool import Watched
 from coordsvc.telemetry.decision_log import DecisionLog
 from coordsvc.telemetry.pool import PoolSnapshot
@@ -36,7 +36,7 @@ class Tally:
         """Count what was decided."""
         match effect:
             case Freed(offer):
-                self._ended[offer.agent, offer.state.name.lower()] += 1
+                self._ended[_plain(offer.agent), offer.state.name.lower()] += 1
             case Preempt():
                 self._preempted += 1
             case Refused():
@@ -73,25 +73,35 @@ class Tally:
     def snapshot(self, decisions: DecisionLog | None) -> PoolSnapshot:
         """Return all that is shown."""
         core, ledger = self._core, self._core.ledger
-        agents = sorted({state.agent for state in core.desks.values()})
+        told = sorted({state.agent for state in core.desks.values()})
+        tenants = {tenant for tenant, _ in map(tenant_and_agent, told) if tenant}
         open_offers = Counter(
-            (str(offer.agent), offer.state.name.lower()) for offer in ledger.offers.values()
+            (_plain(offer.agent), offer.state.name.lower()) for offer in ledger.offers.values()
         )
         self._seen_open.update(open_offers)
         waiting: defaultdict[str, int] = defaultdict(int)
         filters: defaultdict[str, int] = defaultdict(int)
         demand: defaultdict[str, Resources] = defaultdict(Resources)
         for state in core.desks.values():
-            waiting[state.agent] += state.waiting
-            filters[state.agent] += len(state.refused_until)
-            demand[state.agent] += state.bundle.times(state.unmet)
-        held = {str(agent): ledger.held_by(agent) for agent in agents}
+            agent = _plain(state.agent)
+            waiting[agent] += state.waiting
+            filters[agent] += len(state.refused_until)
+            demand[agent] += state.bundle.times(state.unmet)
+        held: defaultdict[str, Resources] = defaultdict(Resources)
+        for one in told:
+            held[_plain(one)] += ledger.held_by(one)
+        utility: defaultdict[str, float] = defaultdict(float)
+        for one, u in core.utilities().items():
+            utility[_plain(one)] += u
         return PoolSnapshot(
             epoch=core.epoch.n,
             nodes=len(ledger.capacity),
             draining=len(core.books.recall.draining),
             capacity=dict(zip(NAMES, ledger.total.amounts(), strict=True)),
             alloc=_by_resource(held),
+            tenant_alloc=_by_resource(
+                {tenant: ledger.roles.get(RoleId(tenant)).held for tenant in sorted(tenants)}
+            ),
             demand=_by_resource({agent: demand[agent] + held[agent] for agent in held}),
             open_offers={**dict.fromkeys(self._seen_open, 0), **open_offers},
             ended_offers=dict(self._ended),
@@ -100,10 +110,9 @@ class Tally:
             broken_reservations=self._broken(),
             waiting=dict(waiting),
             policy=core.terms.policy.name,
-            utility={str(agent): u for agent, u in core.utilities().items()},
+            utility=dict(utility),
             share={
-                str(agent): as_fraction(dominant_share(ledger.held_by(agent), ledger.total))
-                for agent in agents
+                agent: as_fraction(dominant_share(one, ledger.total)) for agent, one in held.items()
             },
             preempted=self._preempted,
             gangs_waiting=len(core.books.gangs.waiting),
@@ -120,6 +129,11 @@ class Tally:
 
     def _broken(self) -> int:
         return sum(word.broken_reservations for word in self._words.values())
+
+
+def _plain(agent: AgentId) -> str:
+    """Return the agent, whosever it is: a series for each tenant's would be far too many."""
+    return tenant_and_agent(agent)[1]
 
 
 def _by_resource(amounts: Mapping[str, Resources]) -> dict[tuple[str, str], int]:

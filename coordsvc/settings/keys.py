@@ -12,6 +12,7 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from coordsvc.core.errors import BadRequest
+from coordsvc.settings.files import refuse_secret
 from coordsvc.settings.node import Node
 
 TENANT = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
@@ -33,6 +34,11 @@ class KeySettings(Node):
     """Wrong keys that one address may send in a minute. People mistype; programs guess."""
     addresses_max: int = Field(default=10_000, ge=1, le=1_000_000)
     """Addresses that are remembered for having sent wrong keys; a megabyte or two."""
+
+    @model_validator(mode="after")
+    def _file_of_keys(self) -> Self:
+        refuse_secret("file", self.file)
+        return self
 
 
 class Key(Node):

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -145,9 +145,11 @@ def _inside(node: Any, step: int | str) -> Any:
     """Return the class of settings, or the choice of them, that `step` leads to, or None."""
     if isinstance(step, int):
         return node  # one of several alike
+    if get_origin(node) is dict:
+        return next(iter(_classes(node)), None)  # each under a name of its own
     field = getattr(node, "model_fields", {}).get(step)
     candidates = _classes(field.annotation) if field is not None else _classes(node)
-    if field is not None and len(candidates) == 1:
+    if field is not None and len(candidates) == 1 and get_origin(field.annotation) is not dict:
         return candidates[0]
     if field is not None:
         return field.annotation

@@ -4,52 +4,30 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from coordsvc.core.dialogue import CHECKER, PLANNER, RESPONDER, Rules
 from coordsvc.core.filters import NodeFilter
-from coordsvc.core.resources import Resources, milli
+from coordsvc.core.resources import Resources
 from coordsvc.core.roles import RoleTerms
 from coordsvc.core.terms import DeskTerms, Terms
-from coordsvc.core.units import AgentId, RoleId, seconds
+from coordsvc.core.units import AgentId, seconds
 from coordsvc.engines.settings import EngineSettings, OpenVinoSettings
 from coordsvc.settings.baseline import BaselineFile
+from coordsvc.settings.bundle import Bundle
+from coordsvc.settings.collapse import CollapseSettings
 from coordsvc.settings.http import HttpSettings
-from coordsvc.settings.keys import KeySettings
+from coordsvc.settings.keys import KeySettings, Name
+from coordsvc.settings.metrics import MetricsSettings
 from coordsvc.settings.node import Node
 from coordsvc.settings.policy import PolicySettings
 from coordsvc.settings.scaling import ScalingSettings
+from coordsvc.settings.tenants import TENANTS_MAX, TenantSettings, role_terms
 from coordsvc.settings.tracing import TracingSettings
 from coordsvc.telemetry.decision_log import DecisionLogTerms
 
-
-def _exact(amount: float) -> float:
-    milli(amount)  # refuses what thousandths cannot say
-    return amount
-
-
-Amount = Annotated[float, Field(ge=0, le=1_000_000), AfterValidator(_exact)]
 OneOf = Annotated[list[str], BeforeValidator(lambda one: [one] if isinstance(one, str) else one)]
 """A value, or a list of values any of which will do."""
-
-
-class Bundle(Node):
-    """An amount of each resource; at most three decimals, so that arithmetic is exact."""
-
-    gpu: Amount = 0.0
-    """GPUs."""
-    cpu: Amount = 0.0
-    """CPU cores."""
-    bandwidth_gbps: Amount = 0.0
-    """Gb/s; accounted, not enforced."""
-
-    def resources(self) -> Resources:
-        """Return the same in the core's whole numbers."""
-        return Resources(
-            gpu_milli=milli(self.gpu),
-            cpu_milli=milli(self.cpu),
-            bandwidth_mbps=milli(self.bandwidth_gbps),
-        )
 
 
 class NodeSettings(Node):
@@ -189,16 +167,6 @@ class DecisionLogSettings(Node):
         )
 
 
-class MetricsSettings(Node):
-    """Where Prometheus finds the instrumentation actor."""
-
-    host: str = "127.0.0.1"
-    """Address to listen on. Only this machine, unless a cluster's network policy guards it."""
-    port: int = Field(default=9464, ge=0, le=65_535)
-    """Fixed, so that a scrape configuration can name it; 0 takes any free one. 9464 is the
-    port that OpenTelemetry's Prometheus exporter made customary."""
-
-
 class AppSettings(Node):
     """Everything under `applications[].args`."""
 
@@ -212,7 +180,11 @@ class AppSettings(Node):
     http: HttpSettings = HttpSettings()
     keys: KeySettings | None = None
     """Who may send dialogue. None lets everybody in who reaches the port: right on a laptop."""
+    tenants: dict[Name, TenantSettings] = Field(default={}, max_length=TENANTS_MAX)
+    """Whom the pool is shared between, above their agents. None: the agents share it among
+    themselves, whosever turns they work on."""
     metrics: MetricsSettings = MetricsSettings()
+    collapse: CollapseSettings = CollapseSettings()
     scaling: ScalingSettings | None = None
     """None leaves the number of replicas to the file's `deployments`."""
     tracing: TracingSettings = TracingSettings()
@@ -224,7 +196,9 @@ class AppSettings(Node):
 
     @model_validator(mode="after")
     def _agents_are_known(self) -> Self:
-        known = {str(agent) for agent in self.agents.by_id()}
+        agents = [str(agent) for agent in self.agents.by_id()]
+        shared = [f"{tenant}/{agent}" for tenant in self.tenants for agent in agents]
+        known = {*agents, *self.tenants, *shared}
         named: dict[str, Iterable[str]] = {
             "node.reserved": self.node.reserved,
             "offers.policy.partition": self.offers.policy.partition,
@@ -234,9 +208,25 @@ class AppSettings(Node):
             for name in names:
                 if name not in known:
                     raise ValueError(
-                        f"{place} names {name!r}, which is no agent; "
+                        f"{place} names {name!r}, which is no agent{self._or_tenant()}; "
                         f"there are {', '.join(sorted(known))}"
                     )
+        return self
+
+    def _or_tenant(self) -> str:
+        return " and no tenant" if self.tenants else ""
+
+    @model_validator(mode="after")
+    def _tenants_are_told_apart(self) -> Self:
+        if self.tenants and self.keys is None:
+            raise ValueError(
+                "tenants are told apart by their keys, and there are none; set keys.file"
+            )
+        names = {str(agent) for agent in self.agents.by_id()}
+        if both := names & self.tenants.keys():
+            raise ValueError(f"tenants.{min(both)} has the name of an agent; choose another")
+        for name, one in self.tenants.items():
+            one.check(f"tenants.{name}")
         return self
 
     @model_validator(mode="after")
@@ -298,5 +288,7 @@ class AppSettings(Node):
             ask_back_us=seconds(self.offers.ask_back_s),
             gang_hold_us=seconds(self.offers.gang_hold_ms / 1_000),
             drain_us=seconds(self.node.drain_s),
-            roles={RoleId(agent): one.role() for agent, one in self.agents.by_id().items()},
+            roles=role_terms(
+                self.tenants, {agent: one.role() for agent, one in self.agents.by_id().items()}
+            ),
         )

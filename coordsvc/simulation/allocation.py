@@ -22,7 +22,7 @@ from coordsvc.core.messages import (
     Voided,
     Withdraw,
 )
-from coordsvc.core.offers import Grant, Offer, Ticket
+from coordsvc.core.offers import Grant, Offer, OfferState, Ticket
 from coordsvc.core.policies import Key
 from coordsvc.core.units import SECOND, DeskId, Epoch, Instant, Micros, NodeId, OfferId, since
 from coordsvc.core.waits import Wait
@@ -65,6 +65,9 @@ class SimAllocator:
         """That a core has handled."""
         self.refused = 0
         """Of them."""
+        self.offers_made = 0
+        self.offers_unused = 0
+        """Of them, those that came to an end before work began under them."""
         self._settings = settings
         self._wire = wire
         self._loop = wire.loop
@@ -174,12 +177,14 @@ class SimAllocator:
         kind = type(effect)
         if kind is SendOffer:
             assert isinstance(effect, SendOffer)
+            self.offers_made += 1
             self._booked(effect.offer, 1)
             if (line := self._lines.get(effect.offer.desk)) is not None:
                 line.offers.append(effect.ticket)
                 self._news[effect.offer.desk] = None
         elif kind is Freed:
             assert isinstance(effect, Freed)
+            self.offers_unused += effect.end is not OfferState.RELEASED
             self._booked(effect.offer, -1)
         elif kind is Refused:
             self.refused += 1

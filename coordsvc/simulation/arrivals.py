@@ -51,6 +51,26 @@ def diurnal(draws: Draws, rate: float, lasts: Micros) -> Iterator[Instant]:
             yield arrival
 
 
+def rising(begins: float, to: float) -> Arrivals:
+    """Return the process of which the rate rises to `to` times the mean, from a part of the run.
+
+    The rate that is given is the one before.
+    """
+
+    def arrivals(draws: Draws, rate: float, lasts: Micros) -> Iterator[Instant]:
+        for arrival in poisson(draws, rate * max(1.0, to), lasts):
+            level = risen(arrival / lasts, begins, to)
+            if draws.uniform() * max(1.0, to) < level:
+                yield arrival
+
+    return arrivals
+
+
+def risen(part: float, begins: float, to: float) -> float:
+    """Return 1 until a part of the run, then what lies on the straight line to `to` at its end."""
+    return 1 + (to - 1) * max(0.0, part - begins) / (1 - begins)
+
+
 def window_of(arrival: Instant, lasts: Micros, windows: int) -> int:
     """Return the number of the window that an instant of a run lies in."""
     return min(windows - 1, arrival * windows // lasts)

@@ -4,8 +4,16 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from coordsvc.core.dialogue import PLANNER, RESPONDER
-from coordsvc.core.units import SECOND, AgentId, Instant, Micros, TurnId
-from coordsvc.simulation.arrivals import Arrivals, bursty, diurnal, poisson, window_of
+from coordsvc.core.units import SECOND, AgentId, Instant, Micros, TurnId, of_tenant
+from coordsvc.simulation.arrivals import (
+    Arrivals,
+    bursty,
+    diurnal,
+    poisson,
+    risen,
+    rising,
+    window_of,
+)
 from coordsvc.simulation.chance import Draws, Purpose, Shape, even, exponential, pareto, streams
 from coordsvc.simulation.workload import (
     DIALOGUE,
@@ -13,7 +21,6 @@ from coordsvc.simulation.workload import (
     Turn,
     Workload,
     WorkloadTerms,
-    of_tenant,
 )
 
 HEAVY = pareto(alpha=1.2, most=300.0)
@@ -71,7 +78,7 @@ class Drawing:
             means += [rest * terms.check_us]
             means += [rest * terms.respond_us, rest * terms.check_us] * rejections
         whole = self.length(costs.uniform()) if self.length else 1.0
-        shape = even if self.length else exponential
+        shape = even if self.length or terms.even else exponential
         drawn = tuple(_micros(mean * whole * shape(costs.uniform())) for mean in means)
         return Turn(
             turn=TurnId(name),
@@ -152,6 +159,21 @@ def _phase_skewed(asked: Asked) -> Workload:
     for n, at in enumerate(_instants(drawing, poisson, mean)):
         skew = light if window_of(at, asked.lasts_us, windows) % 2 else heavy
         turns.append(drawing.dialogue(f"t{n}", at, *skew))
+    return Workload(turns=tuple(turns), agents=_team(asked))
+
+
+def _ramp(asked: Asked) -> Workload:
+    """Draw what poisson draws, more and more of it after a while."""
+    return _dialogues(rising(asked.terms.drift_begins, asked.terms.drift_to))(asked)
+
+
+def _growing(asked: Asked) -> Workload:
+    """Draw what poisson draws; drafts and checks come to take longer after a while."""
+    drawing = _drawing(asked)
+    turns = []
+    for n, at in enumerate(_instants(drawing, poisson, drawing.mean_us())):
+        rest = risen(at / asked.lasts_us, asked.terms.drift_begins, asked.terms.drift_to)
+        turns.append(drawing.dialogue(f"t{n}", at, rest=rest))
     return Workload(turns=tuple(turns), agents=_team(asked))
 
 
@@ -247,6 +269,8 @@ GENERATORS: Mapping[str, Generator] = {
     "poisson": _dialogues(poisson),
     "bursty": _dialogues(bursty),
     "diurnal": _dialogues(diurnal),
+    "ramp": _ramp,
+    "growing": _growing,
     "phase_skewed": _phase_skewed,
     "heavy_tailed": _dialogues(poisson, HEAVY),
     "tenants": _tenants,
@@ -258,6 +282,9 @@ GENERATORS: Mapping[str, Generator] = {
 
 NAMES = tuple(GENERATORS)
 """What a workload may be called."""
+DRIFTING = ("ramp", "growing")
+"""Those whose load does not stay what it is, up to where the pool breaks down."""
+STEADY = tuple(name for name in NAMES if name not in DRIFTING)
 
 
 def usual_nodes(workload: str) -> tuple[NodePlan, ...]:

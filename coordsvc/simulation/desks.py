@@ -132,6 +132,7 @@ class SimDesk:
             del waiters[turn]
             desk.waiting = len(waiters)
             self._book.waits(now, desk.agent, -1)
+            live.waited_us += now - wait.asked
             self._begin(self, live, grant)
 
     def _fell_silent(self, epoch: Epoch | None, *, listens: bool) -> None:

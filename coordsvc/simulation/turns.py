@@ -16,9 +16,9 @@ from coordsvc.core.dialogue import (
     Run,
     Verdict,
 )
-from coordsvc.core.units import AgentId, Instant, Micros, NodeId, after
+from coordsvc.core.units import AgentId, Instant, Micros, NodeId, after, of_tenant
 from coordsvc.core.waits import Wait
-from coordsvc.simulation.workload import Turn, of_tenant
+from coordsvc.simulation.workload import Turn
 
 ACCEPTED = Verdict(accept=True, score=8, reason="simulated")
 REJECTED = Verdict(accept=False, score=3, reason="simulated")
@@ -68,6 +68,7 @@ class LiveTurn:
         "phase",
         "rules",
         "turn",
+        "waited_us",
     )
 
     def __init__(
@@ -99,6 +100,8 @@ class LiveTurn:
         self.near: NodeId | None = None
         self.calls = 0
         """Of the dialogue."""
+        self.waited_us = 0
+        """At desks, for a grant."""
 
     def start(self) -> None:
         """Come to the first phase."""

@@ -5,6 +5,7 @@ whether it may be repeated.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from coordsvc.core.units import Micros
@@ -26,6 +27,11 @@ class Wire:
         self._troubled = any((self._faults.lost, self._faults.twice, self._faults.late))
         self._chance = chance
         self._accidents = accidents
+
+    def loses(self, part: float) -> None:
+        """Lose so many of the messages from now on, of those that may be lost."""
+        self._faults = replace(self._faults, lost=part)
+        self._troubled = any((part, self._faults.twice, self._faults.late))
 
     def send(
         self,

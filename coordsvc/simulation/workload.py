@@ -67,12 +67,19 @@ class WorkloadTerms:
     """Part of the drafts that the checker rejects."""
     revisions_max: int = 1
     """As in the service: one revision, then the best draft is sent."""
+    even: bool = False
+    """Whether phases take a half to one and a half of their mean, all alike likely; as replies do
+    that a limit on tokens cuts. Else they are exponential."""
     slacks: tuple[float, ...] = (4.0, 8.0, 16.0)
     """A turn's deadline is one of these times its cost, and `floor_us`. Some are in a hurry."""
     floor_us: Micros = Micros(SECOND)
     """What any deadline grants beside."""
     windows: int = 0
     """How often the load changes during a run; 0 for what suits the workload."""
+    drift_begins: float = 0.3
+    """Part of the run after which what drifts begins to: `ramp`'s rate, `growing`'s lengths."""
+    drift_to: float = 1.8
+    """How many times as much it is in the end."""
     tenants: int = 8
     """The k-th has 1/k of the first one's load."""
     users: int = 32
@@ -106,8 +113,3 @@ class Workload:
             agents=self.agents,
             requires=self.requires,
         )
-
-
-def of_tenant(tenant: str, agent: AgentId) -> AgentId:
-    """Return a tenant's own agent; without a tenant, the agent itself."""
-    return AgentId(f"{tenant}/{agent}") if tenant else agent

@@ -81,7 +81,12 @@ class World:
         """All that have arrived, in that order."""
         self.marks: list[tuple[States, dict[AgentId, int]]] = []
         """The book's sums when the measures began, and when they ended."""
+        self.attempts = 0
+        """Phases begun under a grant."""
         self.attempts_lost = 0
+        """Of them, those that had to be begun again."""
+        self.slow_us = settings.faults.slow_us
+        """How long a slow replica holds a grant before its work begins; may change in a run."""
         self._slow: dict[DeskId, None] = {}
         self._turn_of_desk = dict.fromkeys(self.workload.agents, 0)
         self._means = None if settings.costs_known else Means()
@@ -99,6 +104,12 @@ class World:
 
     def run(self) -> None:
         """Let it all happen: what arrives, then until all turns have ended or time is up."""
+        self.begin()
+        until = Instant(self.settings.lasts_us + self.settings.drain_us)
+        self.loop.run(until, done=self._over)
+
+    def begin(self) -> None:
+        """Set all up at instant 0; the caller lets time pass, with `loop.run`."""
         settings = self.settings
         self.allocator.start()
         for plan in settings.pool:
@@ -108,7 +119,7 @@ class World:
             for desk in desks:
                 desk.start(self.allocator)
         for at, which in self.faults.node_losses:
-            self.loop.at(at, self._node_dies, which)
+            self.loop.at(at, self.node_dies, which)
         for at in self.faults.allocator_losses:
             self.loop.at(at, self._allocator_dies)
         self.loop.at(Instant(settings.warm_us), self._mark)
@@ -116,8 +127,6 @@ class World:
         self._arrivals(iter(self.workload.turns))
         for chain in self.workload.chains:
             self._thinks(chain)
-        until = Instant(settings.lasts_us + settings.drain_us)
-        self.loop.run(until, done=self._over)
 
     def rest(self, wait: Micros) -> None:
         """Let time go on after the run, with nothing more to arrive."""
@@ -190,8 +199,9 @@ class World:
     def _begin(self, desk: SimDesk, live: LiveTurn, grant: Grant) -> None:
         attempt = Attempt(desk, live, grant)
         live.attempts += 1
+        self.attempts += 1
         if grant.desk in self._slow:
-            self.loop.after(self.settings.faults.slow_us, self._work_leaves, attempt)
+            self.loop.after(self.slow_us, self._work_leaves, attempt)
         else:
             self._work_leaves(attempt)
 
@@ -292,7 +302,7 @@ class World:
         self.book.node_up(self.clock.now(), node, plan.slots, plan.attributes)
         self.allocator.engine_up(engine)
 
-    def _node_dies(self, which: int) -> None:
+    def node_dies(self, which: int) -> None:
         """Lose one engine with all that runs there; another takes its place some time after."""
         if not self.engines:
             return

@@ -22,6 +22,8 @@ class PoolSnapshot:
     """By resource, in thousandths."""
     alloc: Mapping[tuple[str, str], int] = field(default_factory=dict)
     """alloc_i: by (agent, resource), in thousandths; offers outstanding and grants."""
+    tenant_alloc: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    """By (tenant, resource), in thousandths: what its agents hold together."""
     demand: Mapping[tuple[str, str], int] = field(default_factory=dict)
     """What agents hold and what their waiting phases lack: by (agent, resource), in thousandths."""
     open_offers: Mapping[tuple[str, str], int] = field(default_factory=dict)
@@ -121,6 +123,12 @@ class PoolMetrics:
             "alloc_i: what an agent holds of a resource, offers included (gpus, cpus, Gb/s).",
             ["agent", "resource"],
         )
+        self._tenant_alloc = Told(
+            registry,
+            "coordsvc_tenant_alloc",
+            "What a tenant's agents hold of a resource, offers included (gpus, cpus, Gb/s).",
+            ["tenant", "resource"],
+        )
         self._demand = Told(
             registry,
             "coordsvc_demand",
@@ -203,6 +211,7 @@ class PoolMetrics:
             gauge.set(getattr(snapshot, name))
         self._capacity.show(((name,), n / MILLI) for name, n in snapshot.capacity.items())
         self._alloc.show((labels, n / MILLI) for labels, n in snapshot.alloc.items())
+        self._tenant_alloc.show((labels, n / MILLI) for labels, n in snapshot.tenant_alloc.items())
         self._demand.show((labels, n / MILLI) for labels, n in snapshot.demand.items())
         self._open.show(snapshot.open_offers.items())
         self._policy.show([((snapshot.policy,), 1.0)] if snapshot.policy else [])

@@ -44,6 +44,7 @@ TESTED_ELSEWHERE = {
     "serving/http/middleware": "around the whole door: test_app.py",
     "serving/http/replies": "what the door says: test_chat.py and test_stream.py",
     "serving/http/request": "what a turn was asked: test_chat.py",
+    "settings/bundle": "amounts: test_tree.py",
     "serving/http/wire": "slow readers and hang-ups: test_stream.py",
 }
 """Sources (or folders of them) that need no unit test of the same name, and why."""

@@ -55,7 +55,6 @@ MAY_BE_EMPTY = {
     "C_coord that autoscaling goes by": OFF,
     "Decisions of autoscaling": OFF,
     "Turns by tenant": OFF,
-    "Requests refused": NOTHING_WRONG,
     "Filters, gangs, preemptions": NOTHING_WRONG,
     "Bounds that were reached": NOTHING_WRONG,
     "Universal Scalability Law": TOO_SOON,
@@ -67,7 +66,6 @@ SELECTORS_MAY_BE_EMPTY = {
     "coordsvc_scaling_wanted": OFF,
     "coordsvc_scaling_bound": OFF,
     "coordsvc_offers_total": NOTHING_WRONG,  # declined, expired
-    "coordsvc_collapse_time_to_cross_seconds": NOTHING_WRONG,
 }
 
 

@@ -1,6 +1,9 @@
 """The applications that integration tests talk to."""
 
+import json
 from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 from coordsvc.serving.local import Running
@@ -28,12 +31,29 @@ def application(name: str, prefix: str, args: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+STEADY, FLOOD = "ck-steady-and-secret", "ck-flood-and-secret"
+"""The keys of two tenants."""
+
+
+def written_keys(folder: Path) -> Path:
+    """Write the file of keys; return it."""
+    keys = [
+        {"name": name, "tenant": name, "sha256": sha256(word.encode()).hexdigest()}
+        for name, word in (("steady", STEADY), ("flood", FLOOD))
+    ]
+    file = folder / "keys.yaml"
+    file.write_text(json.dumps({"keys": keys}))  # JSON is YAML
+    return file
+
+
 @dataclass(frozen=True)
 class Services:
     """Where each application of the session answers."""
 
     scripted: Running
     crowded: Running
+    shared: Running
+    """Of two tenants, who are known by their keys."""
     real: Running
     collector: Collector
     """Gets the traces of `scripted`: of turns alone whose client asks for it."""

@@ -6,11 +6,11 @@ import pytest
 
 from coordsvc.serving.local import LocalService, Ports
 from tests.collector import Collector
-from tests.integration.apps import SCRIPTED, Services, application
+from tests.integration.apps import SCRIPTED, Services, application, written_keys
 
 
 @pytest.fixture(scope="session")
-def services() -> Iterator[Services]:
+def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
     service = LocalService(Ports(http=None), cpus=8)
     collector = Collector()
     config = {
@@ -39,6 +39,17 @@ def services() -> Iterator[Services]:
                 },
             ),
             application(
+                "shared",
+                "/shared",
+                {
+                    "engine": SCRIPTED,
+                    "agents": {"checker": None},
+                    "node": {"capacity": {"cpu": 2, "bandwidth_gbps": 2}},
+                    "keys": {"file": str(written_keys(tmp_path_factory.mktemp("keys")))},
+                    "tenants": {"steady": {"guarantee": {"cpu": 1}}, "flood": {}},
+                },
+            ),
+            application(
                 "real",
                 "/real",
                 {
@@ -52,7 +63,8 @@ def services() -> Iterator[Services]:
     try:
         service.start(print)
         running = service.deploy(config, print)
-        yield Services(*(running[name] for name in ("scripted", "crowded", "real")), collector)
+        names = ("scripted", "crowded", "shared", "real")
+        yield Services(*(running[name] for name in names), collector)
     finally:
         service.stop()
         collector.close()

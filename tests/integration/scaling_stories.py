@@ -120,7 +120,13 @@ async def pending(service: SimulatedNodes, app: Running) -> dict[str, Any]:
         told = await page(app.metrics_url)
         return told if told.get(name) == wanted else None
 
-    before = await until("no group is pending", lambda: shown(waits, 1))
+    try:
+        before = await until("no group is pending", lambda: shown(waits, 1))
+    except AssertionError:
+        told = await page(app.metrics_url)
+        _say(json.dumps({**_of(told), **{n: v for n, v in told.items() if "scaling" in n}}))
+        _say(str([one.fault for one in crowd.turns][-5:]))
+        raise
     held = "coordsvc_scaling_decisions_total hold starting"
     before = await until(
         "the policy does not wait for it", lambda: shown("coordsvc_scaling_wanted", 2)

@@ -76,6 +76,10 @@ def test_the_files_that_it_names_are_mounted_where_it_runs(which: str) -> None:
         mounts = group["template"]["spec"]["containers"][0]["volumeMounts"]
         (keys,) = (mount["mountPath"] for mount in mounts if mount["name"] == "keys")
         assert told.keys.file == f"{keys}/keys.yaml"
+    head = _cluster(which)["headGroupSpec"]["template"]["spec"]["containers"][0]
+    (folder,) = (one["mountPath"] for one in head["volumeMounts"] if one["name"] == "instruments")
+    assert told.metrics.key_file == f"{folder}/metrics-key"
+    assert told.metrics.admin_key_file == f"{folder}/admin-key"
 
 
 # --- the cluster is large enough, at its smallest and at its largest

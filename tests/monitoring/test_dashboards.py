@@ -42,14 +42,12 @@ BROUGHT_BY_PARTS = {
     "coordsvc_collapse_risk",
     "coordsvc_collapse_sign",
     "coordsvc_collapse_time_to_cross_seconds",
-    "coordsvc_requests_refused_total",
     "coordsvc_tenant_alloc",
-    "coordsvc_tenant_turns_total",
     "coordsvc_usl_best_concurrency",
     "coordsvc_usl_kappa",
     "coordsvc_usl_sigma",
 }
-"""Metrics that come with the detector, the doors and their tenants, not with `Metrics` itself."""
+"""Metrics that come with the detector and the tenants, not with `Metrics` itself."""
 RATES = ("rate", "irate", "increase")
 
 

@@ -8,7 +8,7 @@ same steps as one that is right but for its last character.
 import hmac
 import logging
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
@@ -51,9 +51,15 @@ class Keyring:
         settings: KeySettings,
         clock: Clock,
         refused: Callable[[str], None],
+        tenants: Collection[str] = (),
         same: Callable[[bytes, bytes], bool] = hmac.compare_digest,
     ) -> None:
-        """Read the file; raise `KeysUnreadable` if it is none. `refused` is told each reason."""
+        """Read the file; raise `KeysUnreadable` if it is none. `refused` is told each reason.
+
+        Where there are `tenants`, a key that names another is a mistake; else its tenant is a name
+        under which its turns are counted.
+        """
+        self._tenants = frozenset(tenants)
         self._same = same
         self._path = Path(settings.file)
         self._clock = clock
@@ -63,7 +69,7 @@ class Keyring:
         self._callers: dict[bytes, tuple[Key, Caller]] = {}
         self._looked = clock.now()
         self._stamp = self._now_there()
-        self._take_in(read_keys(self._path).keys)
+        self._take_in(self._read())
 
     def caller(self, headers: Iterable[tuple[bytes, bytes]], address: str) -> Caller:
         """Return whose key the request carries, or refuse it."""
@@ -72,8 +78,8 @@ class Keyring:
         given = [value for name, value in headers if name == b"authorization"]
         if not given:
             self._refused("no_key")
-            raise _unknown("no API key was given", "missing_api_key")
-        word = _bearer(given)
+            raise unknown_key("no API key was given", "missing_api_key")
+        word = bearer(given)
         digest = sha256(word).digest()
         found = self._callers.get(digest)
         right = self._same(digest if found else NOTHING, digest)
@@ -85,7 +91,7 @@ class Keyring:
             message = "too many wrong API keys came from this address"
             raise Rejection(busy(message, math.ceil(wait / SECOND)))
         self._refused("wrong_key")
-        raise _unknown("the API key is not known", "invalid_api_key")
+        raise unknown_key("the API key is not known", "invalid_api_key")
 
     @contextmanager
     def turn(self, caller: Caller) -> Iterator[None]:
@@ -115,12 +121,22 @@ class Keyring:
             return
         self._stamp = stamp
         try:
-            self._take_in(read_keys(self._path).keys)
+            self._take_in(self._read())
         except KeysUnreadable as error:
             self._refused("key_file")
             log.error("the keys stay what they were: %s", error)  # noqa: TRY400 - the reason is said
             return
         log.info("%d keys were read from %s", len(self._callers), self._path)
+
+    def _read(self) -> tuple[Key, ...]:
+        keys = read_keys(self._path).keys
+        for key in keys:
+            if self._tenants and key.tenant is not None and key.tenant not in self._tenants:
+                raise KeysUnreadable(
+                    f"{self._path}: the key {key.name} names the tenant {key.tenant}, which is "
+                    f"none; there are {', '.join(sorted(self._tenants))}"
+                )
+        return keys
 
     def _take_in(self, keys: Iterable[Key]) -> None:
         """Let these keys in; what one has used stays used, unless its limits are other ones."""
@@ -143,7 +159,7 @@ class Keyring:
         return told.st_mtime_ns, told.st_size, told.st_ino
 
 
-def _bearer(given: list[bytes]) -> bytes:
+def bearer(given: list[bytes]) -> bytes:
     """Return the word after `Bearer`; nothing where it is not there, or twice, or absurd."""
     if len(given) != 1 or len(given[0]) > KEY_CHARS_MAX:
         return b""
@@ -151,7 +167,8 @@ def _bearer(given: list[bytes]) -> bytes:
     return word.strip() if scheme.lower() == b"bearer" else b""
 
 
-def _unknown(message: str, code: str) -> Rejection:
+def unknown_key(message: str, code: str) -> Rejection:
+    """Return the refusal of a request whose key is missing or wrong."""
     said = f"{message}; send it as `Authorization: Bearer KEY`"
     problem = Problem(status=401, message=said, type=AUTHENTICATION, code=code, headers=CHALLENGE)
     return Rejection(problem)

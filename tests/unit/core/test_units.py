@@ -1,6 +1,17 @@
 """Durations, instants and epochs."""
 
-from coordsvc.core.units import SECOND, Epoch, Instant, Micros, after, seconds, since
+from coordsvc.core.dialogue import PLANNER
+from coordsvc.core.units import (
+    SECOND,
+    Epoch,
+    Instant,
+    Micros,
+    after,
+    of_tenant,
+    seconds,
+    since,
+    tenant_and_agent,
+)
 
 
 def test_a_later_life_of_the_same_run_supersedes() -> None:
@@ -23,3 +34,10 @@ def test_a_clock_that_steps_back_makes_no_negative_duration() -> None:
 def test_seconds_become_whole_microseconds() -> None:
     assert seconds(0.25) == 250_000
     assert after(Instant(5), Micros(SECOND)) == 1_000_005
+
+
+def test_an_agent_of_a_tenant_stands_below_it_in_the_tree_of_roles() -> None:
+    assert of_tenant("acme", PLANNER) == "acme/planner"
+    assert tenant_and_agent(of_tenant("acme", PLANNER)) == ("acme", PLANNER)
+    assert of_tenant("", PLANNER) == PLANNER
+    assert tenant_and_agent(PLANNER) == ("", PLANNER)

@@ -52,7 +52,8 @@ def work(*, stream: bool = True) -> PhaseWork:
 
 def replica(desk: FakeDesk | LinkedDesk, engines: FakeEngines) -> AgentReplica:
     demand = dict.fromkeys(Phase, SLOT)
-    return AgentReplica(Worker(ROLES[RESPONDER], demand, Budget(), desk, engines, LoopClock()))
+    worker = Worker(ROLES[RESPONDER], demand, Budget(), desk, engines, LoopClock())
+    return AgentReplica(lambda tenant: worker)
 
 
 async def streamed(one: AgentReplica) -> list[Any]:

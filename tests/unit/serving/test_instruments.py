@@ -14,6 +14,7 @@ from coordsvc.core.baseline import Baseline, PhaseBaseline
 from coordsvc.core.errors import CoordinationError, EngineBroken
 from coordsvc.core.generation import SoloProfile
 from coordsvc.core.units import Micros
+from coordsvc.serving.admin import Operations
 from coordsvc.serving.instruments import Instruments
 from coordsvc.telemetry.pool import PoolSnapshot
 from coordsvc.telemetry.service import Running
@@ -21,13 +22,15 @@ from tests.unit.serving.http.fakes import result
 from tests.unit.telemetry.told import CHECK, PLAN
 
 
+def nobody() -> Operations:
+    raise CoordinationError("there is no pool here")
+
+
 @pytest.fixture(scope="module")
 def instruments() -> Iterator[Instruments]:
-    one = Instruments("127.0.0.1", 0, MonotonicClock())
+    one = Instruments("127.0.0.1", 0, MonotonicClock(), nobody)
     yield one
-    one._server.shutdown()
-    one._server.server_close()
-    one._thread.join()
+    one.close()
 
 
 def page(instruments: Instruments) -> dict[str, float]:
@@ -118,4 +121,4 @@ def test_a_port_that_is_taken_is_named_with_the_remedy() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(EngineBroken, match=rf"metrics.port {port} .* choose another port"):
-            Instruments("127.0.0.1", port, MonotonicClock())
+            Instruments("127.0.0.1", port, MonotonicClock(), nobody)

@@ -23,6 +23,25 @@ def test_demand_is_what_is_held_and_what_waiting_phases_lack() -> None:
     assert told.waiting == {"planner": 5}
 
 
+def test_agents_of_tenants_are_counted_as_one_and_tenants_beside() -> None:
+    core = Allocator(Epoch("run", 1))
+    tally = Tally(core)
+    core.handle(Instant(1), NodeJoined(N1, Resources(cpu_milli=4_000)))
+    for number, agent in enumerate(("planner", "sales/planner", "research/planner")):
+        desk = DeskId(f"p{number}")
+        core.handle(Instant(1), DeskJoined(desk, AgentId(agent), SLOT))
+        core.handle(Instant(1), Wanted(desk, 2 * number, 0))
+    told = tally.snapshot(None)
+    assert told.waiting == {"planner": 6}
+    assert told.alloc["planner", "cpu"] == 4_000
+    assert told.demand["planner", "cpu"] == 6_000
+    assert told.share == {"planner": 1.0}
+    assert told.open_offers == {("planner", "issued"): 4}
+    mine = {tenant: told.tenant_alloc[tenant, "cpu"] for tenant in ("research", "sales")}
+    assert mine == {"research": 2_000, "sales": 2_000}
+    assert {tenant for tenant, _ in told.tenant_alloc} == {"research", "sales"}
+
+
 def test_what_engines_count_goes_with_them() -> None:
     core = Allocator(Epoch("run", 1))
     tally = Tally(core)

@@ -18,7 +18,7 @@ from coordsvc.engines.settings import (
     VllmSettings,
 )
 from coordsvc.settings import AppSettings, check
-from coordsvc.settings.tree import Bundle
+from coordsvc.settings.bundle import Bundle
 
 
 def test_amounts_become_whole_thousandths() -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from coordsvc.core.units import SECOND, Instant, Micros
-from coordsvc.simulation.arrivals import bursty, diurnal, poisson, window_of
+from coordsvc.simulation.arrivals import bursty, diurnal, poisson, risen, rising, window_of
 from coordsvc.simulation.chance import Purpose, streams
 
 LASTS = Micros(1_000 * SECOND)
@@ -41,6 +41,20 @@ def test_days_have_nights() -> None:
     night = sum(1 for instant in instants if instant < LASTS // 10)
     noon = sum(1 for instant in instants if LASTS // 5 <= instant < 3 * LASTS // 10)
     assert noon > 4 * night
+
+
+def test_a_rate_rises_from_a_part_of_the_run_on() -> None:
+    assert [risen(part, 0.5, 3.0) for part in (0.0, 0.5, 0.75, 1.0)] == [1.0, 1.0, 2.0, 3.0]
+    instants = arrivals(rising(0.5, 3.0))
+    before = sum(1 for instant in instants if instant < LASTS // 2)
+    last = sum(1 for instant in instants if instant >= LASTS * 9 // 10)
+    assert before == pytest.approx(5_000, rel=0.05)
+    assert last == pytest.approx(1_000 * 2.8, rel=0.08)
+
+
+def test_a_rate_may_fall_too() -> None:
+    instants = arrivals(rising(0.0, 0.0))
+    assert len(instants) == pytest.approx(5_000, rel=0.05)
 
 
 def test_windows_cut_a_run_into_equal_parts() -> None:

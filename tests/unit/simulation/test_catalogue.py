@@ -7,7 +7,7 @@ import pytest
 
 from coordsvc.core.dialogue import CHECKER, RESPONDER
 from coordsvc.core.units import SECOND, Micros
-from coordsvc.simulation.catalogue import LARGE, NAMES, Asked, draw, usual_nodes
+from coordsvc.simulation.catalogue import LARGE, NAMES, STEADY, Asked, draw, usual_nodes
 from coordsvc.simulation.workload import WorkloadTerms
 
 ASKED = Asked(
@@ -25,7 +25,7 @@ def load(turns) -> float:
     return sum(turn.cost_us for turn in turns) / ASKED.lasts_us / ASKED.capacity
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "closed_loop"])
+@pytest.mark.parametrize("name", [name for name in STEADY if name != "closed_loop"])
 def test_each_workload_offers_the_load_that_was_asked_for(name: str) -> None:
     turns = draw(name, ASKED).turns
     assert load(turns) == pytest.approx(0.8, abs=0.12)
@@ -46,6 +46,21 @@ def test_a_dialogue_has_a_cost_for_each_phase_and_a_deadline_that_can_be_met() -
     assert all(min(turn.costs_us) > 0 and turn.deadline_us > turn.cost_us for turn in turns)
     rejected = sum(turn.rejections for turn in turns) / len(turns)
     assert rejected == pytest.approx(ASKED.terms.rejected, abs=0.03)
+
+
+@pytest.mark.parametrize("name", ["ramp", "growing"])
+def test_what_drifts_keeps_the_load_until_it_begins_to_and_comes_to_the_end_that_was_said(
+    name: str,
+) -> None:
+    terms = WorkloadTerms(drift_begins=0.4, drift_to=3.0)
+    turns = draw(name, replace(ASKED, terms=terms)).turns
+    before = [turn for turn in turns if turn.arrives < 0.4 * ASKED.lasts_us]
+    last = [turn for turn in turns if turn.arrives >= 0.95 * ASKED.lasts_us]
+    assert load(before) / 0.4 == pytest.approx(0.8, abs=0.08)
+    plans = ASKED.terms.plan_us if name == "growing" else 0
+    steady = plans / 1_960_000
+    foreseen = 0.8 * (steady + (1 - steady) * 2.92)
+    assert load(last) / 0.05 == pytest.approx(foreseen, rel=0.2)
 
 
 def test_without_a_checker_nothing_is_checked() -> None:

@@ -2,7 +2,7 @@
 
 from coordsvc.core.dialogue import PLANNER
 from coordsvc.core.units import Instant, Micros, TurnId
-from coordsvc.simulation.workload import Turn, Workload, of_tenant
+from coordsvc.simulation.workload import Turn, Workload
 
 
 def turn(name: str, tenant: str = "") -> Turn:
@@ -25,8 +25,3 @@ def test_a_tenant_alone_has_its_own_turns_and_no_others() -> None:
     workload = Workload(turns=turns, agents=(PLANNER,))
     assert [one.turn for one in workload.only("acme").turns] == ["a", "c"]
     assert workload.only("acme").agents == (PLANNER,)
-
-
-def test_an_agent_of_a_tenant_stands_below_it_in_the_tree_of_roles() -> None:
-    assert of_tenant("acme", PLANNER) == "acme/planner"
-    assert of_tenant("", PLANNER) == "planner"

@@ -43,6 +43,7 @@ def test_the_pool_is_shown_as_it_was_told() -> None:
 def test_the_pool_is_shown_in_whole_resources() -> None:
     metrics = shown()
     assert metrics.value("coordsvc_alloc", agent="planner", resource="cpu") == 2.5
+    assert metrics.value("coordsvc_tenant_alloc", tenant="research", resource="cpu") == 0.5
     assert metrics.value("coordsvc_capacity", resource="bandwidth") == 1.5
     assert metrics.value("coordsvc_offers_open", agent="planner", state="issued") == 3
     assert metrics.value("coordsvc_offers_total", agent="planner", state="released") == 7

@@ -64,6 +64,7 @@ SNAPSHOT = PoolSnapshot(
     nodes=2,
     capacity={"gpu": 0, "cpu": 6_000, "bandwidth": 1_500},
     alloc={("planner", "cpu"): 2_500, ("responder", "cpu"): 1_000},
+    tenant_alloc={("research", "cpu"): 500},
     open_offers={("planner", "issued"): 3, ("planner", "accepted"): 1},
     ended_offers={("planner", "released"): 7},
     refused_events=4,

@@ -124,7 +124,7 @@ def test_a_wrong_key_takes_the_steps_of_a_right_one(doorstep: Doorstep) -> None:
         return hmac.compare_digest(one, other)
 
     settings = KeySettings(file=str(doorstep.file))
-    keyring = Keyring(settings, SetClock(), doorstep.refused.append, same)
+    keyring = Keyring(settings, SetClock(), doorstep.refused.append, same=same)
     for word in (ALICE, ALICE[:-1] + "x", "x", ""):
         with suppress(Rejection):
             keyring.caller([(b"authorization", f"Bearer {word}".encode())], "somewhere")
@@ -225,6 +225,13 @@ async def test_a_broken_file_changes_nothing_and_is_told_once(
     doorstep.write(doorstep.entry("carol", "ck-carol"))
     doorstep.house.clock.advance(10 * SECOND)
     assert (await doorstep.with_key("ck-carol")).status_code == 200
+
+
+def test_a_key_of_a_tenant_that_nobody_knows_is_a_mistake(doorstep: Doorstep) -> None:
+    settings = KeySettings(file=str(doorstep.file))
+    Keyring(settings, SetClock(), doorstep.refused.append, ["research", "sales"])
+    with pytest.raises(KeysUnreadable, match=r"alice names the tenant research.*there are sales"):
+        Keyring(settings, SetClock(), doorstep.refused.append, ["sales"])
 
 
 def test_a_service_does_not_start_on_a_broken_file(tmp_path: Path) -> None:

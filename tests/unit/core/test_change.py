@@ -1,0 +1,91 @@
+"""Trend, shift, share and restlessness of a series."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from coordsvc.core.change import Cusum, restless, share, spread, trend
+
+
+def test_a_line_is_found_through_wild_values() -> None:
+    values = [1.0 + 0.5 * n for n in range(24)]
+    values[3], values[11], values[20] = 900.0, -50.0, 400.0
+    found = trend(values)
+    assert found is not None
+    assert found.slope == pytest.approx(0.5, abs=0.02)
+    assert found.level == pytest.approx(12.5, abs=0.3)
+    assert found.sureness > 5
+
+
+def test_a_flat_series_has_no_trend() -> None:
+    found = trend([2.0] * 12)
+    assert found is not None
+    assert (found.slope, found.level, found.sureness) == (0.0, 2.0, 0.0)
+
+
+def test_noise_seldom_looks_like_a_trend() -> None:
+    draws = np.random.default_rng(3)
+    sure = [trend(draws.normal(size=24)).sureness for _ in range(2_000)]
+    assert sum(1 for one in sure if one > 3) <= 8
+    assert sum(1 for one in sure if one > 1.64) == pytest.approx(100, abs=40)
+
+
+def test_two_values_have_no_trend() -> None:
+    assert trend([1.0, 2.0]) is None
+    assert trend([]) is None
+
+
+@given(st.lists(st.integers(-(10**6), 10**6), min_size=3, max_size=30), st.integers(-9, 9))
+def test_a_trend_turns_over_with_its_series(values: list[int], shift: int) -> None:
+    found, mirrored = trend(values), trend([shift - value for value in values])
+    assert found is not None
+    assert mirrored is not None
+    assert mirrored.slope == pytest.approx(-found.slope, abs=1e-6)
+    assert mirrored.sureness == pytest.approx(-found.sureness, abs=1e-9)
+
+
+def test_a_shift_is_found_and_no_single_value_is_one() -> None:
+    cusum = Cusum(slack=1.0, limit=12.0, most=6.0)
+    assert not cusum.add(1e9)
+    assert cusum.sum == 5.0
+    assert not any(cusum.add(0.5) for _ in range(100))
+    assert cusum.sum == 0.0
+    assert [cusum.add(4.0) for _ in range(5)] == [False, False, False, False, True]
+
+
+def test_a_shift_that_is_over_is_forgotten_in_time() -> None:
+    cusum = Cusum(slack=1.0, limit=12.0, most=6.0)
+    for _ in range(1_000):
+        cusum.add(6.0)
+    assert cusum.sum == 24.0
+    assert [cusum.add(0.0) for _ in range(13)].count(False) == 2
+
+
+def test_a_share_is_of_the_last_ones() -> None:
+    assert share([9, 0, 1, 1], [9, 9, 2, 2], last=2) == 0.5
+    assert share([0, 0], [0, 0], last=2) is None
+    assert share([], [], last=3) is None
+
+
+def test_a_series_that_comes_back_slowly_has_a_memory() -> None:
+    draws, slow = np.random.default_rng(5), [0.0]
+    for push in draws.normal(size=400):
+        slow.append(0.9 * slow[-1] + push)
+    quick = restless(draws.normal(size=400))
+    found = restless(slow)
+    assert quick is not None
+    assert found is not None
+    assert found.memory == pytest.approx(0.9, abs=0.07)
+    assert quick.memory == pytest.approx(0.0, abs=0.12)
+    assert found.variance > 3 * quick.variance
+
+
+def test_a_series_that_stands_still_has_neither() -> None:
+    assert restless([3.0] * 9) is None
+    assert restless([1.0, 2.0, 3.0]) is None
+
+
+def test_the_spread_of_a_normal_series_is_its_deviation() -> None:
+    assert spread(np.random.default_rng(2).normal(0, 7, 20_000)) == pytest.approx(7, rel=0.03)
+    assert spread([]) == 0.0
