@@ -28,8 +28,8 @@ from coordsvc.simulation.world import World
 WINDOW_US = Micros(10 * SECOND)
 """Of 40 to 70 turns."""
 COLLAPSING = ("ramp", "contention", "growing", "slow_agents", "retries", "nodes")
-STATIONARY = ("busy", "busy", "bursty", "diurnal")
-"""Half of the stationary runs are busy."""
+STATIONARY = ("busy", "busy", "bursty", "busy", "busy", "bursty", "busy", "diurnal")
+"""Of eight stationary runs five are busy, two bursty."""
 PHASES = WorkloadTerms(
     plan_us=Micros(250_000), respond_us=Micros(600_000), check_us=Micros(150_000), even=True
 )
@@ -37,8 +37,9 @@ PHASES = WorkloadTerms(
 SINGLE = (NodePlan(count=16, slots=1),)
 FULL = 1.35
 """A drift is as strong as this in the end, where 1 is all that the pool can do."""
-LONG = 4
-"""How many times longer a diurnal run is: two days, each as slow as the slowest drift."""
+LONG = 12
+"""How many times longer a diurnal run is. It is of two days, which are thus 18 times as fast as the
+sun's for windows as short as these, and slower than the drifts."""
 AWAY_US = Micros(100_000 * SECOND)
 """Longer than any run: a dead engine stays away."""
 

@@ -55,19 +55,18 @@ class DetectorTerms:
     """What C_coord must not cross and stay above: the article's threshold."""
     history: int = 24
     """Windows looked at: a trend of 1 % a window is then 7 times its own error (noise of 8 %)."""
-    trend_c_coord: int = 12
-    trend_load: int = 24
+    short: int = 16
     recent: int = 6
     """Windows that are now, against those before."""
     warm: int = 8
     """Windows with turns before anything is said: a trend of fewer is an accident."""
-    horizon: float = 10.0
+    horizon: float = 8.0
     """The bound must be nearer than this: three windows of lead, and the trend's own error."""
     sure: float = 3.0
     """Mann and Kendall's z: one series in 700 without a trend seems to have one."""
-    persist: int = 4
+    persist: int = 2
     """Windows on end that confirm the margin without another sign."""
-    persist_confirmed: int = 2
+    persist_confirmed: int = 1
     """The same with one: no single window raises the alarm."""
     hold: int = 6
     """Windows without cause until a warning ends: it does not flutter at its own threshold."""
@@ -189,14 +188,8 @@ class Detector:
     def _told(self, seen: list[Window]) -> EarlyWarning:
         terms, fit = self.terms, self.scaling.fit()
         bound = float(terms.bound_us)
-        margin = margin_of(
-            seen,
-            bound,
-            min(self._idle_us(), bound),
-            self.queue,
-            last=(terms.trend_c_coord, terms.trend_load),
-            sure=terms.sure,
-        )
+        idle = min(self._idle_us(), bound)
+        margin = margin_of(seen, bound, idle, self.queue, (terms.history, terms.short))
         signs = {
             MARGIN: margin_sign(margin, bound, terms.horizon) if margin else OFF,
             MARGINAL: marginal_sign(fit, seen[-1].concurrency, terms.law_error_max),
@@ -230,7 +223,7 @@ class Detector:
         needed = terms.persist_confirmed if others else terms.persist
         both = signs[CHANGE].on and signs[AMPLIFICATION].on
         self._worse = self._worse + 1 if both else 0
-        if self._near >= needed or self._worse >= terms.persist_confirmed:
+        if self._near >= needed or self._worse >= terms.persist:
             self._quiet = 0
             return Level.WARNING
         self._quiet += 1

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf, sqrt
 
-from coordsvc.core.change import Trend, restless, share, trend
+from coordsvc.core.change import line, restless, share
 from coordsvc.core.queue_law import QueueLaw
 from coordsvc.core.scaling import Fit
 from coordsvc.core.units import SECOND
@@ -20,6 +20,7 @@ from coordsvc.core.window import Window
 
 MARGIN, MARGINAL, CHANGE = "margin", "marginal", "change"
 BURN, AMPLIFICATION, RESTLESS = "burn", "amplification", "restless"
+CUT = 1.5
 SIGNS = (MARGIN, MARGINAL, CHANGE, BURN, AMPLIFICATION, RESTLESS)
 
 
@@ -43,26 +44,31 @@ class Course:
 
     level: float
     slope: float
-    """A window; 0 where there is no sure trend."""
+    """A window."""
     crosses: float
     """Windows until it is at its goal: 0 if it is there, infinity if it is not on its way."""
 
 
-def course(values: Sequence[float], goal: float, sure: float) -> Course | None:
-    """Return the course of a series to a goal above it; None of too few values.
+def course(values: Sequence[float], goal: float, spans: Sequence[int]) -> Course | None:
+    """Return the course of a series to a goal above it: the slowest of its spans. None of too few.
 
-    A trend that is not sure is none: then the level is the median.
+    `spans`: how many values to go by, each asked on its own. A long span is steady and late, a
+    short one is quick and shaky: what a rise that bends has behind it is in the long one only, and
+    what a few values have by chance in the short one only.
     """
-    found: Trend | None = trend(values)
+    found = [_to(goal, values[-span:]) for span in spans]
+    known = [one for one in found if one is not None]
+    return max(known, key=lambda one: one.crosses) if len(known) == len(found) else None
+
+
+def _to(goal: float, values: Sequence[float]) -> Course | None:
+    found = line(values)
     if found is None:
         return None
-    if found.slope <= 0 or found.sureness < sure:
-        level, slope = sorted(values)[len(values) // 2], 0.0
-    else:
-        level, slope = found.level, found.slope
-    if level >= goal:
-        return Course(level=level, slope=slope, crosses=0.0)
-    return Course(level=level, slope=slope, crosses=(goal - level) / slope if slope else inf)
+    if found.slope > 0:
+        crosses = max(0.0, goal - found.level) / found.slope
+        return Course(level=found.level, slope=found.slope, crosses=crosses)
+    return Course(level=found.mean, slope=0.0, crosses=0.0 if found.mean >= goal else inf)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,25 +92,22 @@ def margin_of(
     bound_us: float,
     idle_us: float,
     queue: QueueLaw,
-    *,
-    last: tuple[int, int],
-    sure: float,
+    spans: Sequence[int],
 ) -> Margin | None:
     """Return the margin; `idle_us` is C_coord without any load.
 
-    `last`: windows to go by, for C_coord and for the load.
+    C_coord of one window counts up to `CUT` times the bound: one wild window is no trend.
     """
-    known = [one.c_coord_us for one in seen[-last[0] :] if one.c_coord_us is not None]
-    c_coord = course(known, bound_us, sure)
+    known = [min(one.c_coord_us, CUT * bound_us) for one in seen if one.c_coord_us is not None]
+    c_coord = course(known, bound_us, spans)
     if c_coord is None:
         return None
-    told = [one.load for one in seen[-last[1] :]]
-    loads = [load for load in told if load is not None]
+    loads = [one.load for one in seen if one.load is not None]
     pool = next((one for one in reversed(seen) if one.c_algo_us and one.accelerators), None)
-    if pool is None or not pool.c_algo_us or not pool.accelerators or len(loads) < len(told):
+    if pool is None or not pool.c_algo_us or not pool.accelerators or len(loads) < len(seen):
         return Margin(c_coord=c_coord, load=None, goal=None)
     goal = queue.load_of(bound_us - idle_us, pool.accelerators, pool.c_algo_us)
-    return Margin(c_coord=c_coord, load=course(loads, goal, sure), goal=goal)
+    return Margin(c_coord=c_coord, load=course(loads, goal, spans), goal=goal)
 
 
 def margin_sign(margin: Margin, bound_us: float, horizon: float) -> Sign:

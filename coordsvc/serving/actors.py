@@ -26,6 +26,7 @@ from coordsvc.serving.kept import Kept
 from coordsvc.serving.operator import Operator
 from coordsvc.serving.pool import EngineLink, NodeCard
 from coordsvc.serving.ray_pool import NAMESPACE, allocator_name, find, instruments_name
+from coordsvc.settings.collapse import CollapseSettings
 from coordsvc.settings.metrics import MetricsSettings
 from coordsvc.telemetry.decision_log import DecisionLog, DecisionLogTerms
 
@@ -47,6 +48,7 @@ class AppActors:
     baseline: Baseline | None = None
     """What S_measured compares with; None takes the engines' own prediction."""
     metrics: MetricsSettings
+    collapse: CollapseSettings = CollapseSettings()
 
 
 class AllocatorInRay(AllocatorActor):
@@ -91,6 +93,7 @@ class InstrumentsInRay(Instruments):
         self._kept = kept
         kept.keep_metrics_port(await self.port())
         await self.compare_with(wanted.baseline)
+        await self.watch_for(wanted.collapse.terms(), wanted.collapse.window_us)
         deployed = Deployed(wanted.app, wanted.engine)
         self._asking = asyncio.create_task(self.keep_asking(deployed.look))
 
@@ -109,6 +112,7 @@ def start_actors(wanted: AppActors, allocator: type[AllocatorInRay] = AllocatorI
         at_once=100,
     )
     instruments.compare_with.remote(wanted.baseline)
+    instruments.watch_for.remote(wanted.collapse.terms(), wanted.collapse.window_us)
     instruments.ask_for.remote(wanted.metrics.key_file, wanted.metrics.admin_key_file)
     actor = _start(allocator, allocator_name(wanted.app), args=(wanted,), at_once=CALLS_AT_ONCE)
     actor.settle.remote(wanted.terms)  # it may be there since an earlier deployment

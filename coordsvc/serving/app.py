@@ -90,6 +90,7 @@ class EngineDeployment(EngineReplica):
                 terms=settings.terms(),
                 decision_log=settings.decision_log.terms() if settings.decision_log else None,
                 baseline=baseline,
+                collapse=settings.collapse,
                 metrics=settings.metrics,
             ),
             self.allocator,

@@ -12,6 +12,7 @@ from prometheus_client import make_wsgi_app
 
 from coordsvc.core.accounting import PhaseReport, TurnResult
 from coordsvc.core.baseline import Baseline, baseline_us
+from coordsvc.core.collapse import DetectorTerms
 from coordsvc.core.errors import CoordinationError
 from coordsvc.core.units import Micros
 from coordsvc.ports import Clock
@@ -21,6 +22,7 @@ from coordsvc.telemetry.metrics import Metrics
 from coordsvc.telemetry.pool import PoolSnapshot
 from coordsvc.telemetry.scaling import ScalingTold
 from coordsvc.telemetry.service import Running
+from coordsvc.telemetry.watch import Watch
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +48,7 @@ class Instruments:
         self._metrics = Metrics()
         self._clock = clock
         self._baseline: Baseline | None = None
+        self._watched: tuple[DetectorTerms, Micros] | None = None
         self._gate = Gatekeeper(lambda reason: self._metrics.turns.refused({reason: 1}))
         self._gate.ask_for(*key_files)
         page = make_wsgi_app(self._metrics.registry)
@@ -89,6 +92,15 @@ class Instruments:
         self._baseline = baseline
         measured = baseline is not None and not baseline.emulated
         self._metrics.fleet.calibrated(yes=measured)
+
+    async def watch_for(self, terms: DetectorTerms, window_us: Micros) -> None:
+        """Warn of a collapse on these terms, by windows so long, from now on.
+
+        What is said already is said again by each engine replica that starts; it changes nothing.
+        """
+        if (terms, window_us) != self._watched:
+            self._watched = terms, window_us
+            self._metrics.watch(Watch(terms, window_us))
 
     async def pool(self, snapshot: PoolSnapshot) -> None:
         """Show what the allocator told of itself."""

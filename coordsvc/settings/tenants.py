@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from pydantic import Field
 
+from coordsvc.core.resources import Resources
 from coordsvc.core.roles import RoleTerms
 from coordsvc.core.units import AgentId, RoleId, of_tenant
 from coordsvc.settings.bundle import Bundle
@@ -23,14 +24,23 @@ class TenantSettings(Node):
     limit: Bundle | None = None
     """What it may hold at most; None sets no limit."""
 
-    def check(self, where: str) -> None:
-        """Raise `ValueError` if it is promised more than it may hold."""
+    def check(self, where: str, least: Mapping[AgentId, Resources]) -> None:
+        """Raise `ValueError` if it is promised more than it may hold, or could never be served.
+
+        `least` is the smallest bundle that is of use to each agent.
+        """
         role = self.role()
         if role.limit is not None and not role.limit.covers(role.guarantee):
             raise ValueError(
                 f"{where}.guarantee ({role.guarantee}) is more than its limit ({role.limit}) "
                 "(amounts in thousandths)"
             )
+        for agent, bundle in least.items():
+            if role.limit is not None and not role.limit.covers(bundle):
+                raise ValueError(
+                    f"{where}.limit ({role.limit}) is less than one phase of its {agent} takes "
+                    f"({bundle}) (amounts in thousandths)"
+                )
 
     def role(self) -> RoleTerms:
         """Return what the tenant is entitled to."""

@@ -225,8 +225,12 @@ class AppSettings(Node):
         names = {str(agent) for agent in self.agents.by_id()}
         if both := names & self.tenants.keys():
             raise ValueError(f"tenants.{min(both)} has the name of an agent; choose another")
-        for name, one in self.tenants.items():
-            one.check(f"tenants.{name}")
+        least = {
+            agent: (one.least or one.demand).resources()
+            for agent, one in self.agents.by_id().items()
+        }
+        for name, tenant in self.tenants.items():
+            tenant.check(f"tenants.{name}", least)
         return self
 
     @model_validator(mode="after")

@@ -46,6 +46,17 @@ def written_keys(folder: Path) -> Path:
     return file
 
 
+METRICS_KEY, ADMIN_KEY = "metrics-key-of-some-length", "admin-key-of-some-length"
+
+
+def written_port_keys(folder: Path) -> dict[str, Any]:
+    """Write the keys of a port of instruments; return its settings."""
+    files = {"key_file": METRICS_KEY, "admin_key_file": ADMIN_KEY}
+    for field, key in files.items():
+        (folder / field).write_text(key)
+    return {"port": 0, **{field: str(folder / field) for field in files}}
+
+
 @dataclass(frozen=True)
 class Services:
     """Where each application of the session answers."""

@@ -6,7 +6,7 @@ import pytest
 
 from coordsvc.serving.local import LocalService, Ports
 from tests.collector import Collector
-from tests.integration.apps import SCRIPTED, Services, application, written_keys
+from tests.integration.apps import SCRIPTED, Services, application, written_keys, written_port_keys
 
 
 @pytest.fixture(scope="session")
@@ -36,6 +36,7 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
                     "agents": {"checker": None},
                     "node": {"capacity": {"cpu": 2, "bandwidth_gbps": 2}},
                     "http": {"turns_in_flight_max": 2, "retry_after_s": 3},
+                    "metrics": written_port_keys(tmp_path_factory.mktemp("port")),
                 },
             ),
             application(

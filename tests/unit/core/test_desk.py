@@ -576,3 +576,21 @@ def test_an_end_carries_its_engine_time_and_whether_it_was_late() -> None:
     desk = with_offers(1)
     desk.finished(START, take(desk), Micros(70_000), late=True)
     assert said(desk) == (Finished(OfferId(1), Micros(70_000), late=True),)
+
+
+def test_a_desk_is_at_rest_once_all_that_it_had_is_told_back() -> None:
+    desk = a_desk()
+    assert desk.at_rest
+    desk.waiting = 1
+    assert not desk.at_rest
+    hear(desk, ticket(1))
+    desk.waiting = 0
+    assert not desk.at_rest, "an offer is in hand"
+    grant = desk.take(at(1), HALF)
+    assert grant is not None
+    desk.report(at(2))
+    assert not desk.at_rest, "a phase runs"
+    desk.finished(at(3), grant)
+    assert not desk.at_rest, "its end is not told"
+    desk.report(at(4))
+    assert desk.at_rest

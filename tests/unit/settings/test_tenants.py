@@ -22,10 +22,13 @@ def test_without_tenants_the_agents_are_the_roles() -> None:
 
 
 def test_a_tenant_stands_above_its_own_agents() -> None:
-    given = settings(research={"weight": 3, "guarantee": {"cpu": 4}, "limit": {"cpu": 8}})
+    given = settings(
+        research={"weight": 3, "guarantee": {"cpu": 4}, "limit": {"cpu": 8, "bandwidth_gbps": 8}}
+    )
     given["agents"] = {"planner": {"weight": 2, "guarantee": {"cpu": 1}}}
     roles = check(given).terms().roles
-    four, eight = Resources(cpu_milli=4_000), Resources(cpu_milli=8_000)
+    four = Resources(cpu_milli=4_000)
+    eight = Resources(cpu_milli=8_000, bandwidth_mbps=8_000)
     assert roles[RoleId("research")] == RoleTerms(weight=3, guarantee=four, limit=eight)
     assert roles[RoleId("research/planner")] == RoleTerms(weight=2)
     assert roles[RoleId("planner")].guarantee == Resources(cpu_milli=1_000)
@@ -52,6 +55,10 @@ def test_tenants_can_be_named_where_agents_can() -> None:
         (
             settings(research={"guarantee": {"cpu": 4}, "limit": {"cpu": 2}}),
             "tenants.research.guarantee .* is more than its limit",
+        ),
+        (
+            settings(research={"limit": {"cpu": 0.5, "bandwidth_gbps": 9}}),
+            "tenants.research.limit .* is less than one phase of its planner takes",
         ),
     ],
 )

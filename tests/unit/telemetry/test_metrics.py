@@ -8,6 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from coordsvc.core.accounting import PARTS
 from coordsvc.core.autoscaling import Direction, Reason
+from coordsvc.core.collapse_signs import SIGNS
 from coordsvc.core.dialogue import CHECKER, PLANNER, RESPONDER, Phase
 from coordsvc.core.fleet import NAMES as STATES
 from coordsvc.core.policies.catalogue import NAMES
@@ -48,6 +49,7 @@ UNITS = {
     "coordsvc_decision_log_lag": "Entries",
     "coordsvc_turns_untold": "Turns",
     "coordsvc_requests_refused": "Requests",
+    "coordsvc_tenant_alloc": "gpus, cpus, Gb/s",
     "coordsvc_tenant_turns": "Turns",
     "coordsvc_spans_dropped": "Spans",
     "coordsvc_demand": "(gpus, cpus, Gb/s)",
@@ -68,6 +70,12 @@ UNITS = {
     "coordsvc_s_measured_ideal": "S_measured",
     "coordsvc_instruments_start_time_seconds": "in seconds",
     "coordsvc_replicas": "Replicas",
+    "coordsvc_collapse_risk": "0 calm",
+    "coordsvc_collapse_sign": "1 for each",
+    "coordsvc_collapse_time_to_cross_seconds": "in seconds",
+    "coordsvc_usl_sigma": "Contention",
+    "coordsvc_usl_kappa": "Coherency",
+    "coordsvc_usl_best_concurrency": "Turns under way",
     "coordsvc_placement_groups": "Placement groups",
     "coordsvc_scaling_wanted": "Engine replicas",
     "coordsvc_scaling_bound": "Engine replicas",
@@ -86,6 +94,7 @@ LABELS = {
     | {"created", "pending"},
     "deployment": {"Engine"},
     "tenant": {"research"},
+    "sign": set(SIGNS),
     "resource": {"gpu", "cpu", "bandwidth"},
     "outcome": {"answered", "gave_up", "refused", "failed", "check_lost"},
     "kind": {"prompt", "cached", "output"},
