@@ -54,20 +54,22 @@ class DetectorTerms:
     bound_us: Micros = Micros(SECOND // 2)
     """What C_coord must not cross and stay above: the article's threshold."""
     history: int = 24
-    """Windows looked at: a trend of 1 % a window is then 7 times its own error (noise of 8 %)."""
+    """Windows looked at: the slope of the load is then off by 0.2 % a window (noise of 8 %), a tenth
+    of a drift that takes a pool from 60 % to its limit in four minutes."""
     short: int = 16
+    """Windows of the shorter look, which must agree: a rise that bends is seen by then."""
     recent: int = 6
     """Windows that are now, against those before."""
-    warm: int = 8
-    """Windows with turns before anything is said: a trend of fewer is an accident."""
+    warm: int = 20
+    """Windows with turns before anything is said; with twelve, a busy pool that holds was warned of
+    five times in 33 hours."""
     horizon: float = 8.0
-    """The bound must be nearer than this: three windows of lead, and the trend's own error."""
-    sure: float = 3.0
-    """Mann and Kendall's z: one series in 700 without a trend seems to have one."""
+    """The bound must be nearer than this: three windows of lead, and as much again for error. Six
+    cost a lead of two windows and found 95 % of the collapses instead of all."""
     persist: int = 2
-    """Windows on end that confirm the margin without another sign."""
+    """Windows on end for which the margin must be too small: no single window raises the alarm."""
     persist_confirmed: int = 1
-    """The same with one: no single window raises the alarm."""
+    """The same where another sign is there."""
     hold: int = 6
     """Windows without cause until a warning ends: it does not flutter at its own threshold."""
     change_slack: float = 1.0
@@ -84,10 +86,12 @@ class DetectorTerms:
     burn_pairs: tuple[tuple[int, int, float], ...] = ((12, 2, 3.0), (6, 1, 6.0))
     """Long window, short window, rate. Google's 1 h and 5 m, 12 to 1, for windows of seconds; the
     rates are lower, since 5 % may be slow and not 0.1 %."""
-    amplify_more: float = 0.02
-    """Offers a task, more than before, that matter: one task in fifty is done twice."""
+    amplify_more: float = 0.01
+    """Offers a task, more than before, that matter: one task in a hundred is done twice."""
+    amplify_sure: float = 3.0
+    """Standard deviations of a Poisson number: one window in 700 by chance."""
     amplify_tasks_min: int = 50
-    """Fewer tell no two per cent from none."""
+    """Fewer tell no per cent from none."""
     restless_times: float = 4.0
     """Twice as wide."""
     restless_memory: float = 0.3
@@ -196,7 +200,7 @@ class Detector:
             CHANGE: self._change_sign(),
             BURN: burn_sign(seen, terms.burn_pairs, terms.burn_allowed),
             AMPLIFICATION: amplification_sign(
-                seen, terms.recent, terms.amplify_more, terms.amplify_tasks_min, terms.sure
+                seen, terms.recent, terms.amplify_more, terms.amplify_tasks_min, terms.amplify_sure
             ),
             RESTLESS: restless_sign(seen, terms.restless_times, terms.restless_memory),
         }

@@ -118,9 +118,9 @@ def test_a_warning_ends_when_its_cause_has_been_gone_for_a_while() -> None:
 
 
 def test_too_few_windows_tell_nothing_and_say_so() -> None:
-    told = story([0.99] * 7)
+    told = story([0.99] * 19)
     assert {one.level for one in told} == {Level.CALM}
-    assert told[-1].why == "7 of 8 windows with turns so far"
+    assert told[-1].why == "19 of 20 windows with turns so far"
     assert told[-1].fit.law is None
 
 
@@ -132,7 +132,7 @@ def test_windows_without_turns_are_time_that_passes() -> None:
         empty = Window(began=Instant(n * TEN_S), lasts_us=TEN_S, turns=0, concurrency=0.0)
         told = detector.window(empty)
     assert told.level is Level.CALM
-    assert told.why == "0 of 8 windows with turns so far"
+    assert told.why == "0 of 20 windows with turns so far"
 
 
 def test_a_service_that_never_had_a_turn_is_calm() -> None:
@@ -150,12 +150,12 @@ def test_a_clock_that_jumps_begins_all_anew(began: int) -> None:
     told = detector.window(replace(window(0, 0.6), began=at))
     assert told.why == "the clock jumped, or windows are missing: watching begins anew"
     told = detector.window(replace(window(0, 0.6), began=Instant(at + TEN_S)))
-    assert told.why == "2 of 8 windows with turns so far"
+    assert told.why == "2 of 20 windows with turns so far"
 
 
 def test_a_short_gap_is_none() -> None:
     detector = Detector()
-    for n in (*range(8), 10, 11):
+    for n in (*range(20), 22, 23):
         told = detector.window(window(n, 0.6))
     assert told.why == "no sign of collapse"
 

@@ -7,7 +7,6 @@ import pytest
 
 from coordsvc.core.collapse_signs import (
     OFF,
-    Course,
     Margin,
     amplification_sign,
     burn_sign,
@@ -50,23 +49,36 @@ def loaded(first: float, step: float, count: int = 24) -> list[Window]:
 
 
 def margin(seen: list[Window]) -> Margin:
-    found = margin_of(seen, BOUND, 30_000.0, QueueLaw(), last=(24, 24), sure=3.0)
+    found = margin_of(seen, BOUND, 30_000.0, QueueLaw(), (24, 16))
     assert found is not None
     return found
 
 
-def test_a_sure_trend_says_when_and_an_unsure_one_does_not() -> None:
-    assert course([float(n) for n in range(10)], 15.0, 3.0) == Course(
-        level=9.0, slope=1.0, crosses=6.0
-    )
-    back_and_forth = course([0.0, 5.0] * 5, 15.0, 3.0)
-    assert back_and_forth is not None
-    assert (back_and_forth.slope, back_and_forth.crosses) == (0.0, inf)
-    assert course([1.0, 2.0], 15.0, 3.0) is None
+def test_a_series_on_its_way_says_when_it_will_be_there() -> None:
+    found = course([float(n) for n in range(10)], 15.0, (10, 5))
+    assert found is not None
+    assert (found.level, found.slope, found.crosses) == pytest.approx((9.0, 1.0, 6.0))
+
+
+def test_a_series_that_stands_or_falls_is_not_on_its_way() -> None:
+    for values in ([4.0] * 9, [9.0 - n for n in range(9)]):
+        found = course(values, 15.0, (9,))
+        assert found is not None
+        assert (found.slope, found.crosses) == (0.0, inf)
+    assert course([1.0, 2.0], 15.0, (9,)) is None
+
+
+def test_a_rise_that_bends_is_the_slower_of_its_spans() -> None:
+    bent = [float(min(n, 16)) for n in range(24)]
+    whole, both = course(bent, 20.0, (24,)), course(bent, 20.0, (24, 6))
+    assert whole is not None
+    assert both is not None
+    assert whole.crosses < 4
+    assert both.crosses == inf
 
 
 def test_what_is_there_has_no_way_to_go() -> None:
-    there = course([20.0] * 9, 15.0, 3.0)
+    there = course([20.0] * 9, 15.0, (9, 3))
     assert there is not None
     assert there.crosses == 0.0
 
@@ -108,7 +120,7 @@ def test_without_loads_c_coord_alone_counts() -> None:
 
 def test_without_turns_there_is_no_margin() -> None:
     empty = [replace(CALM, turns=0, c_coord_us=None)] * 9
-    assert margin_of(empty, BOUND, 0.0, QueueLaw(), last=(12, 24), sure=3.0) is None
+    assert margin_of(empty, BOUND, 0.0, QueueLaw(), (24, 16)) is None
 
 
 def test_beyond_the_best_number_another_turn_only_harms() -> None:
