@@ -15,7 +15,7 @@ SLOW_TESTS := $(wildcard tests/integration tests/e2e)
 
 export PYTHON VENV
 .DEFAULT_GOAL := help
-.PHONY: help run check $(CHECKS) test bench docs clean
+.PHONY: help run check $(CHECKS) test audit bench docs clean
 ifeq ($(MAKELEVEL),0)
 .NOTPARALLEL: # two installs into one environment would meet; `check` goes parallel by itself
 endif
@@ -72,6 +72,9 @@ tests: $(VENV)/.ready-dev
 
 test: $(VENV)/.ready-dev $(if $(filter-out 0,$(TORCH)),$(VENV)/.ready-torch) check ## everything that needs no special hardware
 	$(PYTEST) --durations=10 $(SLOW_TESTS)
+
+audit: $(VENV)/.ready-dev ## ask whether what the images install has known faults; needs the network
+	@$(BIN)/python tools/audit.py
 
 bench: $(VENV)/.ready-run ## measure this machine; one JSON object a line
 	@for name in $(BENCH); do $(BIN)/coordsvc bench $$name --json || exit 1; done

@@ -71,10 +71,13 @@ class OfferDesk(Protocol):
         """Return a grant as soon as there is one; raise `DeadlinePassed` at the wait's deadline."""
         ...
 
-    def finished(self, grant: Grant, compute_us: Micros = Micros(0), *, late: bool = False) -> None:
+    def finished(
+        self, grant: Grant, compute_us: Micros = Micros(0), *, late: bool = False, phase: str = ""
+    ) -> None:
         """Pass on the engine's word that nothing runs under the grant any more.
 
-        `compute_us`: engine time of its phase; `late`: its turn's deadline had passed.
+        `compute_us`: engine time of its phase; `late`: its turn's deadline had passed; `phase`:
+        which one it was.
         """
         ...
 

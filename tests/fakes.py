@@ -238,6 +238,8 @@ class FakeDesk:
         self.asked = Book()
         self.waits: list[PhaseWaits] = []
         self.ends: list[tuple[Micros, bool]] = []
+        self.phases: list[str] = []
+        """That were told with them."""
         """Engine time, and whether it was late, of each phase that ended."""
         self._script = deque(script)
 
@@ -256,8 +258,11 @@ class FakeDesk:
             raise DeadlinePassed("no offer came in time") from None
         raise AssertionError("nothing hangs for ever")
 
-    def finished(self, grant: Grant, compute_us: Micros = Micros(0), *, late: bool = False) -> None:
+    def finished(
+        self, grant: Grant, compute_us: Micros = Micros(0), *, late: bool = False, phase: str = ""
+    ) -> None:
         self.ends.append((compute_us, late))
+        self.phases.append(phase)
         self.asked.write("finished", grant)
 
     def uncertain(self, grant: Grant) -> None:

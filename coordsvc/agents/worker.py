@@ -149,7 +149,7 @@ class Worker:
         finally:
             if ended:
                 late = self._clock.now() > phase.deadline
-                self._desk.finished(grant, compute_us, late=late)
+                self._desk.finished(grant, compute_us, late=late, phase=work.run.phase.value)
             else:
                 self._desk.uncertain(grant)
 

@@ -50,7 +50,9 @@ class GrantingDesk:
             bundle=used,
         )
 
-    def finished(self, grant: Grant, compute_us: Micros = Micros(0), *, late: bool = False) -> None:
+    def finished(
+        self, grant: Grant, compute_us: Micros = Micros(0), *, late: bool = False, phase: str = ""
+    ) -> None:
         """Keep no book."""
 
     def uncertain(self, grant: Grant) -> None:

@@ -57,8 +57,8 @@ class Plan:
 
     runs: int = 200
     """Collapses; and as many stationary runs."""
-    windows: int = 40
-    """Of a stationary run; a diurnal one has four times as many."""
+    windows: int = 50
+    """Of a stationary run; a diurnal one has eight times as many."""
     workers: int = 2
     tuning: bool = False
     keep: Path | None = None

@@ -5,15 +5,16 @@ the mean C_coord of the turns that ended in the last minute is above the bound, 
 in each of the windows of the next minute. No alarm is told of it.
 
 An alarm is the window in which a warning begins. One before the drift, or in a run without any, is
-false, whatever happens later; so is a whole pool's luck that ran out for a minute. A collapse is
-detected if an alarm begins after the drift has, and before the collapse; its lead is the number of
-windows between the two, and 0 where there was none.
+false, whatever happens later; windows in which the detector cannot speak yet count neither way. A
+collapse is detected if an alarm begins after the drift has, and before the collapse; its lead is
+the number of windows between the two, and 0 where there was none.
 """
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from coordsvc.core.collapse import DetectorTerms
 from coordsvc.core.units import SECOND
 from coordsvc.core.window import Window
 
@@ -23,6 +24,8 @@ STAYS = 6
 """Windows for which it must stay above: another."""
 HOLD = 6
 """Windows without cause until a simple alarm ends; the detector's own default."""
+WARM = DetectorTerms().warm
+"""Windows in which the detector says nothing yet: no time without false alarms, for nobody."""
 DAY_S = 86_400
 PERSIST = (1, 2, 3, 4, 6)
 """Windows on end that a simple alarm may ask for."""
@@ -108,8 +111,8 @@ def score(runs: Sequence[Run], alarms: Sequence[Sequence[bool]]) -> Score:
     for run, on in zip(runs, alarms, strict=True):
         started = begins(on)
         quiet = len(run.windows) if run.onset is None else run.onset
-        false += sum(1 for n in started if n < quiet)
-        quiet_us += sum(one.lasts_us for one in run.windows[:quiet])
+        false += sum(1 for n in started if WARM <= n < quiet)
+        quiet_us += sum(one.lasts_us for one in run.windows[WARM:quiet])
         if run.onset is not None and run.collapse is not None:
             after = (run.collapse - n for n in started if run.onset <= n < run.collapse)
             leads.append(next(after, 0))

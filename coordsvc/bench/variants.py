@@ -43,7 +43,9 @@ class NoDesk:
             bundle=used,
         )
 
-    def finished(self, grant: Grant, compute_us: Micros = Micros(0), *, late: bool = False) -> None:
+    def finished(
+        self, grant: Grant, compute_us: Micros = Micros(0), *, late: bool = False, phase: str = ""
+    ) -> None:
         """Take note of nothing."""
 
     def uncertain(self, grant: Grant) -> None:

@@ -16,6 +16,7 @@ from rich.console import Console
 
 from coordsvc.cli import runs, show
 from coordsvc.cli.client import connected
+from coordsvc.serving.http.keys import open_to_others
 from coordsvc.serving.local import LocalService, Ports, Running
 from coordsvc.settings import read_deployment
 
@@ -45,6 +46,7 @@ def up(
 ) -> None:
     """Start a Ray of our own with the service on it, and keep serving until told to stop."""
     config = read_deployment(file)
+    _warn_if_open(config, host)
     ports = Ports(host=host, http=port or None, metrics=metrics_port)
     with redirect_stdout(sys.stderr) if as_json else nullcontext():  # Ray prints, too
         _serve(config, ports, demo=demo, leave=leave, as_json=as_json)
@@ -67,6 +69,14 @@ def _serve(config: dict[str, Any], ports: Ports, *, demo: bool, leave: bool, as_
         console.print("stopping", highlight=False)
         service.stop()
         runs.forget(os.getpid())
+
+
+def _warn_if_open(config: dict[str, Any], host: str) -> None:
+    """Say on standard error that a door without keys is open to other machines, if one is."""
+    without = any(not (one.get("args") or {}).get("keys") for one in config["applications"])
+    warning = open_to_others(host)
+    if without and warning is not None:
+        typer.echo(f"warning: {warning}", err=True)
 
 
 def _started(service: LocalService, console: Console) -> Any:

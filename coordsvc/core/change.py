@@ -85,9 +85,3 @@ def restless(values: Sequence[float]) -> Restless | None:
     if whole <= 0:
         return None
     return Restless(variance=whole / len(series), memory=float(off[1:] @ off[:-1]) / whole)
-
-
-def spread(values: Sequence[float]) -> float:
-    """Return the standard deviation that a normal series of this spread would have: 1.48 MAD."""
-    series = np.asarray(values, dtype=np.float64)
-    return float(1.4826 * np.median(np.abs(series - np.median(series)))) if len(series) else 0.0

@@ -12,8 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 from math import ceil, inf
+from statistics import fmean, pstdev
 
-from coordsvc.core.change import Cusum, spread
+from coordsvc.core.change import Cusum
 from coordsvc.core.collapse_signs import (
     AMPLIFICATION,
     BURN,
@@ -54,15 +55,15 @@ class DetectorTerms:
     bound_us: Micros = Micros(SECOND // 2)
     """What C_coord must not cross and stay above: the article's threshold."""
     history: int = 24
-    """Windows looked at: the slope of the load is then off by 0.2 % a window (noise of 8 %), a tenth
-    of a drift that takes a pool from 60 % to its limit in four minutes."""
+    """Windows looked at: the slope of the load is then off by 0.2 % a window (noise of 8 %), an
+    eighth of what takes a pool from 60 % to its limit in as many."""
     short: int = 16
     """Windows of the shorter look, which must agree: a rise that bends is seen by then."""
     recent: int = 6
     """Windows that are now, against those before."""
     warm: int = 20
-    """Windows with turns before anything is said; with twelve, a busy pool that holds was warned of
-    five times in 33 hours."""
+    """Windows with turns before anything is said; with eight, pools that hold were warned of seven
+    times in six hours."""
     horizon: float = 8.0
     """The bound must be nearer than this: three windows of lead, and as much again for error. Six
     cost a lead of two windows and found 95 % of the collapses instead of all."""
@@ -73,10 +74,11 @@ class DetectorTerms:
     hold: int = 6
     """Windows without cause until a warning ends: it does not flutter at its own threshold."""
     change_slack: float = 1.0
-    """Standard deviations; half of the shift that matters."""
+    """Standard deviations, of what the windows before the recent ones were off; half of the shift
+    that matters."""
     change_limit: float = 12.0
-    """Standard deviations; by Siegmund's formula far above the life of a service, had residuals no
-    memory. They have."""
+    """Standard deviations in all. Were windows independent, hardly ever by chance; a burst that
+    lasts makes them depend, and with 8 it was taken for a change once in seven hours."""
     change_most: float = 6.0
     """Two wild windows in a row do not raise it; three do."""
     change_floor: float = 0.02
@@ -157,7 +159,7 @@ class Detector:
         """The same for change and amplification together."""
         self._quiet = terms.hold
         """Windows since there was cause to warn."""
-        self._residuals: deque[float] = deque(maxlen=terms.history)
+        self._residuals: deque[float] = deque(maxlen=terms.history + terms.recent)
 
     def _jumped(self, window: Window) -> bool:
         if not self._seen:
@@ -179,9 +181,10 @@ class Detector:
                 load, window.accelerators, window.c_algo_us, min(waited, float(terms.bound_us))
             )
         residual = window.c_coord_us - expected
-        if len(self._residuals) >= terms.warm:
-            unit = max(spread(list(self._residuals)), terms.change_floor * terms.bound_us)
-            self._changed = self._change.add(residual / unit)
+        before = list(self._residuals)[: -terms.recent]
+        if len(before) >= terms.warm - terms.recent:
+            usual, unit = fmean(before), max(pstdev(before), terms.change_floor * terms.bound_us)
+            self._changed = self._change.add((residual - usual) / unit)
         self._residuals.append(residual)
 
     def _idle_us(self) -> float:
@@ -193,7 +196,8 @@ class Detector:
         terms, fit = self.terms, self.scaling.fit()
         bound = float(terms.bound_us)
         idle = min(self._idle_us(), bound)
-        margin = margin_of(seen, bound, idle, self.queue, (terms.history, terms.short))
+        spans = (terms.history, terms.short)
+        margin = margin_of(seen, bound, idle, self.queue, spans, unexplained=self._changed)
         signs = {
             MARGIN: margin_sign(margin, bound, terms.horizon) if margin else OFF,
             MARGINAL: marginal_sign(fit, seen[-1].concurrency, terms.law_error_max),

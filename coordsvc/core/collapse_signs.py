@@ -80,11 +80,18 @@ class Margin:
     """None where loads are not told."""
     goal: float | None
     """The load at which C_coord will be at the bound."""
+    unexplained: bool
+    """Whether C_coord is more than its load explains. Else its spikes are those of a busy pool's
+    queue, and where they go to is for the load to say, which is far less noisy."""
 
     @property
     def crosses(self) -> float:
-        """Windows until the first of the two is there."""
-        return min(self.c_coord.crosses, self.load.crosses if self.load else inf)
+        """Windows until the first of the two is there that counts."""
+        if self.load is None:
+            return self.c_coord.crosses
+        if not self.unexplained:
+            return self.load.crosses
+        return min(self.c_coord.crosses, self.load.crosses)
 
 
 def margin_of(
@@ -93,6 +100,8 @@ def margin_of(
     idle_us: float,
     queue: QueueLaw,
     spans: Sequence[int],
+    *,
+    unexplained: bool,
 ) -> Margin | None:
     """Return the margin; `idle_us` is C_coord without any load.
 
@@ -105,9 +114,10 @@ def margin_of(
     loads = [one.load for one in seen if one.load is not None]
     pool = next((one for one in reversed(seen) if one.c_algo_us and one.accelerators), None)
     if pool is None or not pool.c_algo_us or not pool.accelerators or len(loads) < len(seen):
-        return Margin(c_coord=c_coord, load=None, goal=None)
+        return Margin(c_coord=c_coord, load=None, goal=None, unexplained=unexplained)
     goal = queue.load_of(bound_us - idle_us, pool.accelerators, pool.c_algo_us)
-    return Margin(c_coord=c_coord, load=course(loads, goal, spans), goal=goal)
+    load = course(loads, goal, spans)
+    return Margin(c_coord=c_coord, load=load, goal=goal, unexplained=unexplained)
 
 
 def margin_sign(margin: Margin, bound_us: float, horizon: float) -> Sign:
@@ -116,7 +126,7 @@ def margin_sign(margin: Margin, bound_us: float, horizon: float) -> Sign:
     if crosses > horizon:
         return Sign(on=False, value=None if crosses == inf else crosses)
     c_coord, load = margin.c_coord, margin.load
-    if load is not None and load.crosses < c_coord.crosses:
+    if load is not None and load.crosses == crosses:
         grows = f" grows {load.slope:.1%} a window:" if load.slope else ":"
         says = f"load {load.level:.0%}{grows} at {margin.goal:.0%} C_coord crosses {_s(bound_us)}"
     else:

@@ -141,6 +141,7 @@ class Desk:
         compute_us: Micros = Micros(0),
         *,
         late: bool = False,
+        phase: str = "",
     ) -> None:
         """Take the engine's word that nothing runs under the grant any more."""
         self.asked_back.pop(grant.offer_id, None)
@@ -151,7 +152,7 @@ class Desk:
             self.held.append(held)
         else:
             self._resting[grant.offer_id] = held
-            self._say(now, Finished(grant.offer_id, compute_us, late))
+            self._say(now, Finished(grant.offer_id, compute_us, late, phase=phase))
 
     def ask_gang(self, now: Instant, gang: GangId, members: tuple[Member, ...]) -> None:
         """Want bundles that must be held at the same time, across agents and nodes, or none."""

@@ -47,8 +47,8 @@ class DeskReport:
         match event:  # `replace` takes three times as long, and every phase comes by here twice
             case Accepted(offer_id, used, refuse_for):
                 return Accepted(offer_id, used, refuse_for, self.desk)
-            case Finished(offer_id, compute_us, late):
-                return Finished(offer_id, compute_us, late, self.desk)
+            case Finished(offer_id, compute_us, late, _, phase):
+                return Finished(offer_id, compute_us, late, self.desk, phase)
             case _:
                 return replace(event, by=self.desk)
 

@@ -16,9 +16,10 @@ done than comes in; it holds only where arrivals are told.
 *How it learns.* Time is cut in windows. Of each are kept the bundles in use, m = held * (seconds of
 ended grants / seconds of held bundles, both smoothed), and the sums of v, d, v^2, v*d, d^2 over the
 grants that ended, shared between the two grid points beside m. q is the ratio of the first two, the
-others give its variance. Sums are kept by agent and by load (a bin for each doubling of the
-arrival rate), and halve every so many windows of that load; a load that is new borrows from
-those beside it. The curve is the nearest concave one to the points n * q(n), weighted by count.
+others give its variance. Sums are kept by agent, by phase, and by load (a bin for each doubling of
+the arrival rate), and halve every so many windows of that load; a load that is new borrows from
+those beside it. Phases are put together by their recent mix (`core.students`). The curve is the
+nearest concave one to the points n * q(n), weighted by count.
 
 *The hand-set prior.* Until an agent was seen in `cold_windows` windows, its utility is the prior's.
 After that the prior counts as a grant or so at each point, at the height of what was seen: its
@@ -36,9 +37,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from math import floor, isfinite, log2
 
-from coordsvc.core.concave import NOTHING, Curve, Fit, Sums, Trust, grid, regress
+from coordsvc.core.concave import Curve, Sums, Trust, grid, regress
 from coordsvc.core.policies import Ended
 from coordsvc.core.policies.utilities import Utilities
+from coordsvc.core.students import NO_PHASE, Seen, Student, blend
 from coordsvc.core.units import SECOND, AgentId, Instant, Micros, since
 
 UNTOLD = -1
@@ -54,9 +56,6 @@ LOAD_MOVED = 0.1
 
 RARE = 0.01
 """Arrivals a second below which loads are not told apart."""
-
-FADED = 1e-3
-"""What counts less than a thousandth of a grant is forgotten."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +76,11 @@ class LearningTerms:
     half_life_windows: int = 300
     """After how many windows of the same load what was seen counts half: five minutes, some
     hundred phases, enough for a few per cent."""
+    mix_grants: int = 200
+    """Half-life of the phases' mix, in ended grants: the part of each is then known to two in a
+    hundred, and a mix that moved is followed within some hundred phases."""
+    phases_max: int = 8
+    """Phases of one agent that are told apart; the dialogue has four in all."""
     cold_windows: int = 20
     """Windows with ended grants before the hand-set utility is left: tens of phases, with which a
     mean is known to some ten per cent."""
@@ -103,50 +107,11 @@ class LearningTerms:
         assert all(0 <= weight < float("inf") for weight in worth), "weights are 0 or above"
         assert self.throughput_weight + self.deadline_weight > 0, "something is worth something"
         assert min(self.window_us, self.smooth_windows, self.half_life_windows) > 0, "above 0"
-        assert min(self.n_max, self.agents_max, self.refits_per_tick) > 0, "bounds are above 0"
+        bounds = (self.n_max, self.agents_max, self.phases_max, self.refits_per_tick)
+        assert min(bounds) > 0, "bounds are above 0"
+        assert self.mix_grants > 0, "above 0"
         assert self.headroom > 0, "above 0"
         assert 0 <= self.explore <= 1, "a part of the gain"
-
-
-@dataclass(slots=True, kw_only=True)
-class Seen:
-    """What was seen of an agent under one load."""
-
-    windows: float = 0.0
-    at: dict[int, Sums] = field(default_factory=dict)
-    """By place on the grid."""
-
-
-@dataclass(slots=True, kw_only=True)
-class Student:
-    """An agent, and what is known of it."""
-
-    held: int = 0
-    held_us: int = 0
-    """Bundles held, times microseconds, in this window."""
-    ends: Sums = field(default_factory=Sums)
-    """Of the grants that ended in this window."""
-    arrived: int = 0
-    told: bool = False
-    """Whether an arrival was ever told."""
-    mean_held: float = 0.0
-    mean_busy: float = 0.0
-    mean_arrivals: float = 0.0
-    """A second; smoothed over windows, as the two above."""
-    windows: int = 0
-    """That had ended grants."""
-    seen: dict[int, Seen] = field(default_factory=dict)
-    """By load."""
-    prior: list[float] = field(default_factory=list)
-    """The hand-set utility at the points of the grid, as far as it was needed."""
-    height: float = 1.0
-    """What was seen, as a multiple of the hand-set utility."""
-    fitted: Instant | None = None
-    fit: Fit = NOTHING
-    ceiling: float = float("inf")
-    """What the load can yield at most."""
-    load_fitted: float = 0.0
-    """Arrivals a second, as they were at the last fit."""
 
 
 @dataclass(kw_only=True)
@@ -217,7 +182,7 @@ class LearnedUtilities:
         worth = terms.throughput_weight + (0.0 if end.late else terms.deadline_weight)
         worth *= terms.importance.get(end.agent, 1.0)
         held_s = max(1, since(end.began, end.ended)) / SECOND
-        self._student(end.agent).ends.take(worth, held_s)
+        self._student(end.agent).ended(end.phase, worth, held_s, terms.phases_max)
 
     def observe(
         self, now: Instant, agent: AgentId, bundles: float, y: float, load: int | None = None
@@ -234,7 +199,8 @@ class LearnedUtilities:
         one = Sums()
         one.take(y * window_s, bundles * window_s)
         student = self._student(agent)
-        self._book(agent, student, bundles, one, self._load(student) if load is None else load)
+        load = self._load(student) if load is None else load
+        self._book(agent, student, bundles, {NO_PHASE: one}, load)
 
     def refresh(self, now: Instant, held: Mapping[AgentId, int]) -> bool:
         """Go on to `now`; close a window that is over, fit what is due, and say if gains changed.
@@ -270,32 +236,32 @@ class LearnedUtilities:
         keep = 0.5 ** (lasted / (self.terms.smooth_windows * self.terms.window_us))
         held = student.held_us / lasted
         student.mean_held += (1 - keep) * (held - student.mean_held)
-        busy = student.ends.busy_s * SECOND / lasted
+        ends = student.window()
+        busy = sum(sums.busy_s for sums in ends.values()) * SECOND / lasted
         student.mean_busy += (1 - keep) * (busy - student.mean_busy)
         rate = student.arrived * SECOND / lasted
         student.mean_arrivals += (1 - keep) * (rate - student.mean_arrivals)
-        if student.ends.count:
+        if ends:
             used = student.mean_busy
             if held and student.mean_held:
                 used = held * min(1.0, student.mean_busy / student.mean_held)
-            self._book(agent, student, used, student.ends, self._load(student))
+            self._book(agent, student, used, ends, self._load(student))
         moved = abs(student.mean_arrivals - student.load_fitted)
         if student.fitted is not None and moved > LOAD_MOVED * max(student.load_fitted, RARE):
             self.stale[agent] = None
-        student.held_us, student.arrived, student.ends = 0, 0, Sums()
+        student.held_us, student.arrived = 0, 0
+        student.ends, student.ends_by_phase = Sums(), {}
 
-    def _book(self, agent: AgentId, student: Student, used: float, ends: Sums, load: int) -> None:
+    def _book(
+        self, agent: AgentId, student: Student, used: float, ends: Mapping[str, Sums], load: int
+    ) -> None:
         """Share `ends` between the points beside `used`; what this load saw before fades."""
+        terms = self.terms
         seen = student.seen.setdefault(max(UNTOLD, min(load, LOAD_BINS - 1)), Seen())
-        keep = 0.5 ** (1 / self.terms.half_life_windows)
-        for place, sums in list(seen.at.items()):
-            sums.scale(keep)
-            if sums.count < FADED:
-                del seen.at[place]
-        seen.windows = seen.windows * keep + 1
+        seen.fade(0.5 ** (1 / terms.half_life_windows))
+        seen.book(ends, self._beside(used), terms.phases_max)
+        student.mixed(ends, terms.mix_grants, terms.phases_max)
         student.windows += 1
-        for place, part in self._beside(used):
-            seen.at.setdefault(place, Sums()).add(ends, part)
         if student.windows >= self.terms.cold_windows:
             self.stale[agent] = None
 
@@ -351,23 +317,25 @@ class LearnedUtilities:
         load = self.terms.headroom * student.mean_arrivals * mean
         student.ceiling = load if capped else float("inf")
 
-    def _evidence(self, student: Student, load: int) -> dict[int, Sums]:
+    def _evidence(self, student: Student, load: int) -> Mapping[int, Sums]:
         """Return what was seen under `load`; while that is little, with the loads beside it.
 
         A rate near the border of two bins has its grants in both; so a bin is not believed
         without its neighbours before its own grants do for a mean.
         """
-        at: dict[int, Sums] = {}
+        at: dict[str, dict[int, Sums]] = {}
         windows, grants = 0.0, 0.0
         for near in sorted(student.seen, key=lambda other: (abs(other - load), other)):
             enough = grants >= self.terms.alone_grants or abs(near - load) > 1
             if enough and windows >= self.terms.cold_windows:
                 break
             windows += student.seen[near].windows
-            for place, sums in student.seen[near].at.items():
-                at.setdefault(place, Sums()).add(sums)
-                grants += sums.count
-        return at
+            for phase, known in student.seen[near].phases():
+                own = at.setdefault(phase, {})
+                for place, sums in known.items():
+                    own.setdefault(place, Sums()).add(sums)
+                    grants += sums.count
+        return blend(at, student.mix)
 
     def _beyond(self, agent: AgentId, student: Student, curve: Curve, n: float) -> float:
         """Return the curve at `n`; past its end it goes on as the hand-set one does, no steeper."""

@@ -162,6 +162,8 @@ class Finished:
     late: bool = False
     """Whether its turn had passed its deadline."""
     by: DeskId | None = None
+    phase: str = ""
+    """What its agent did under it; empty where nobody knows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,8 @@ FULL = 0.98
 def waits(load: float, places: float) -> float:
     """Return how many times its own length a phase waits, for v = 1."""
     rho = min(max(load, 0.0), FULL)
-    return rho ** (sqrt(2 * (places + 1)) - 1) / (places * (1 - rho))
+    power = sqrt(2 * (places + 1)) - 1
+    return float(rho**power / (places * (1 - rho)))
 
 
 @dataclass(slots=True)

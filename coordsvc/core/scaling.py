@@ -137,8 +137,10 @@ class Scaling:
         terms = self.terms
         for one in self._bins.values():
             one.scale(terms.fade)
-        if window.flaw() is not None or not window.turns or window.concurrency <= 0:
+        if window.flaw() is not None or not window.turns:
             return
+        if window.concurrency * window.lasts_us < window.turns:
+            return  # a turn takes a microsecond at least
         place = floor(terms.bins_per_doubling * log2(max(1.0, window.concurrency)))
         seen = self._bins.setdefault(min(place, terms.bins_max - 1), _Bin())
         seen.scale(terms.forget)

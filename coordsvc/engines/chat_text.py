@@ -106,7 +106,11 @@ class ChatText:
             # A tokenizer that folds letters (say, full-width signs) before it looks.
             ids = self._in_parts(unicodedata.normalize("NFKC", text))
         if not self._control_ids.isdisjoint(ids):
-            msg = f"text {text[:40]!r} cannot be told from a control token of this model"
+            # what it says is not repeated: this error may be logged, and dialogue may not
+            msg = (
+                f"in a text of {len(text)} characters there are some that cannot be told from a "
+                "control token of this model; spell them otherwise"
+            )
             raise BadRequest(msg)
         return ids
 

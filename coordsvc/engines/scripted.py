@@ -137,7 +137,8 @@ class ScriptedEngine:
 def _answer(reply: str, request: GenerationRequest) -> tuple[str, FinishReason]:
     """Return what is left of `reply` after the prefix, cut as the request says."""
     if not reply.startswith(request.prefix):
-        msg = f"the prefix {request.prefix[:40]!r} does not begin the scripted reply {reply[:40]!r}"
+        size = len(request.prefix)
+        msg = f"a prefix of {size} characters does not begin the scripted reply {reply[:40]!r}"
         raise BadRequest(msg)
     rest = reply[len(request.prefix) :]
     if request.sampling.stop:

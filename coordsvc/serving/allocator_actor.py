@@ -108,7 +108,7 @@ class AllocatorActor:
         self._links: dict[NodeId, EngineLink] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._leaving: deque[NodeId] = deque(maxlen=LEFT_MAX)
-        self._tally = Tally(self._core)
+        self._tally = Tally(self._core, clock)
         self._superseded = False
 
     def start(self) -> None:

@@ -4,6 +4,8 @@ Five deployments at most: the ingress, up to three agents, and the engine. This 
 things and joins them; what each does is in its own module, written without Ray where it can be.
 """
 
+import asyncio
+import logging
 import time
 from dataclasses import replace
 from itertools import count
@@ -12,6 +14,7 @@ from typing import Any
 from fastapi import FastAPI
 from ray import serve
 from ray.serve.config import RequestRouterConfig
+from ray.serve.context import _get_global_client
 from ray.serve.handle import DeploymentHandle
 from ray.serve.schema import LoggingConfig
 
@@ -32,8 +35,9 @@ from coordsvc.serving.desk_link import LinkedDesk
 from coordsvc.serving.engine_calls import ServeEngines
 from coordsvc.serving.engine_replica import EngineReplica
 from coordsvc.serving.http.app import build_app
+from coordsvc.serving.http.dialogue_log import begin_dialogue_log
 from coordsvc.serving.http.door import Door
-from coordsvc.serving.http.keys import Keyring
+from coordsvc.serving.http.keys import Keyring, open_to_others
 from coordsvc.serving.instruments_line import InstrumentsLine
 from coordsvc.serving.ray_pool import RayPool, instruments_name
 from coordsvc.serving.scaling_reports import SummedTurns
@@ -41,6 +45,8 @@ from coordsvc.serving.tenant_desks import TenantDesks
 from coordsvc.serving.tracing import Tracing
 from coordsvc.settings import AppSettings, check
 from coordsvc.settings.baseline import measured_baseline
+
+log = logging.getLogger(__name__)
 
 ENGINE = "Engine"
 """The engine deployment's name."""
@@ -83,6 +89,7 @@ class EngineDeployment(EngineReplica):
             },
             guarded=self.guarded,
         )
+        self.log_text = settings.http.log_text
         start_actors(
             AppActors(
                 app=context.app_name,
@@ -132,7 +139,7 @@ class AgentDeployment(AgentReplica):
         self._pool = RayPool(serve.get_replica_context().app_name)
         self._numbers = count(1)
         self._desks = TenantDesks(settings.tenants, employ, clock)
-        super().__init__(self._desks.worker_for)
+        super().__init__(self._desks.worker_for, log_text=settings.http.log_text)
 
     def role(self, agent: AgentId) -> Role:
         """Return what this replica's agent asks and reads."""
@@ -177,6 +184,8 @@ class IngressDeployment:
         self._settings = settings
         model, self._emulated = await engine.options(method_name="model").remote()
         self._model = settings.served_model or model
+        if settings.http.log_text:
+            begin_dialogue_log()
         self._clock = MonotonicClock()
         line = InstrumentsLine(instruments_name(context.app_name))
         recorder = SummedTurns(line)
@@ -186,6 +195,8 @@ class IngressDeployment:
             if settings.keys
             else None
         )
+        if settings.keys is None:
+            await asyncio.to_thread(_warn_if_open)
         facts = {
             "service.instance.id": context.replica_id.unique_id,
             "coordsvc.app": context.app_name,
@@ -226,6 +237,14 @@ class IngressDeployment:
 
     async def __del__(self) -> None:
         await self._tracing.stop()
+
+
+def _warn_if_open() -> None:
+    serving = _get_global_client()
+    assert serving is not None, "a replica is part of Serve"
+    warning = open_to_others(str(serving.http_config.host))
+    if warning is not None:
+        log.warning(warning)
 
 
 def build(args: dict[str, Any]) -> serve.Application:

@@ -141,9 +141,11 @@ class LinkedDesk:
             self._arm()
         return grants
 
-    def finished(self, grant: Grant, compute_us: Micros = Micros(0), *, late: bool = False) -> None:
+    def finished(
+        self, grant: Grant, compute_us: Micros = Micros(0), *, late: bool = False, phase: str = ""
+    ) -> None:
         """Pass on the engine's word that nothing runs under the grant any more."""
-        self._desk.finished(self._clock.now(), grant, compute_us, late=late)
+        self._desk.finished(self._clock.now(), grant, compute_us, late=late, phase=phase)
         self._serve()
         self._arm()
 

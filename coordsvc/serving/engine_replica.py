@@ -21,6 +21,7 @@ from coordsvc.core.resources import Resources
 from coordsvc.core.scaling_report import EngineSums
 from coordsvc.core.units import Epoch, NodeId, OfferId, RoleId
 from coordsvc.ports import Clock, Engine
+from coordsvc.serving.bugs import bug_answered
 from coordsvc.serving.pool import Failure, NodeCard, Pool, Watched
 
 CACHED_MAX = 64
@@ -59,6 +60,9 @@ class CachedPrefixes:
 
 class EngineReplica:
     """Runs granted work on one engine."""
+
+    log_text = False
+    """Whether errors are logged in words that may repeat a dialogue."""
 
     def __init__(
         self,
@@ -216,6 +220,9 @@ class EngineReplica:
             except CoordinationError as error:
                 ended()
                 yield Failure(error)
+            except Exception as error:  # noqa: BLE001 - a bug: Serve would log it in its own words
+                ended()
+                yield bug_answered(error, "an engine", words=self.log_text)
             except asyncio.CancelledError:
                 if grant.offer_id not in self._preempted:
                     raise  # the caller went away

@@ -1,6 +1,5 @@
 """What an allocator counts of its own life, and shows: to Prometheus, and to whoever asks."""
 
-import time
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +10,16 @@ from coordsvc.core.fleet_book import FleetBook, look
 from coordsvc.core.messages import Effect, Freed, Preempt, Refused
 from coordsvc.core.resources import NAMES, Resources
 from coordsvc.core.shares import as_fraction, dominant_share
-from coordsvc.core.units import AgentId, Instant, NodeId, RoleId, tenant_and_agent
+from coordsvc.core.units import (
+    SECOND,
+    AgentId,
+    Instant,
+    NodeId,
+    RoleId,
+    since,
+    tenant_and_agent,
+)
+from coordsvc.ports import Clock
 from coordsvc.serving.pool import Watched
 from coordsvc.telemetry.decision_log import DecisionLog
 from coordsvc.telemetry.pool import PoolSnapshot
@@ -23,8 +31,9 @@ LOOKS_COST_MAX = 0.01
 class Tally:
     """Counts effects and engines' words, and adds up the fleet's account."""
 
-    def __init__(self, core: Allocator) -> None:
+    def __init__(self, core: Allocator, clock: Clock) -> None:
         self._core = core
+        self._clock = clock
         self._ended: Counter[tuple[str, str]] = Counter()
         self._words: dict[NodeId, Watched] = {}
         self._seen_open: set[tuple[str, str]] = set()
@@ -57,9 +66,9 @@ class Tally:
 
     def look(self, now: Instant) -> float:
         """Look at the pool for the fleet's account; return after how many seconds to look again."""
-        began = time.perf_counter()
+        began = self._clock.now()
         self._fleet.looked(now, look(self._core.ledger, self._core.desks.values()))
-        return (time.perf_counter() - began) / LOOKS_COST_MAX
+        return since(began, self._clock.now()) / SECOND / LOOKS_COST_MAX
 
     def status(self) -> dict[str, Any]:
         """Return the counts for people and tests."""

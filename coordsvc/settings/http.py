@@ -49,6 +49,10 @@ class HttpSettings(Node):
     """Whether the reply tells where its time went when the request does not say: it is what
     this service is for, and costs some 10 microseconds."""
 
+    log_text: bool = False
+    """Whether what users ask and are answered is logged, and errors in words that may repeat it:
+    for looking into one's own dialogues. Other people's are nobody's to read."""
+
     @model_validator(mode="after")
     def _defaults_within_limits(self) -> Self:
         if self.max_tokens_default > self.max_tokens_max:

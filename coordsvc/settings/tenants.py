@@ -1,12 +1,12 @@
 """Tenants: what each may have of the pool, above its agents."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from pydantic import Field
 
 from coordsvc.core.resources import Resources
 from coordsvc.core.roles import RoleTerms
-from coordsvc.core.units import AgentId, RoleId, of_tenant
+from coordsvc.core.units import AgentId, RoleId, of_tenant, tenant_and_agent
 from coordsvc.settings.bundle import Bundle
 from coordsvc.settings.node import Node
 
@@ -65,3 +65,16 @@ def role_terms(
         for agent, terms in agents.items():
             roles[RoleId(of_tenant(name, agent))] = RoleTerms(weight=terms.weight)
     return roles
+
+
+def weights_for_all(
+    tenants: Iterable[str], weights: Mapping[AgentId, float]
+) -> dict[AgentId, float]:
+    """Return the weights, with each tenant's agent weighing what the agent does where not said."""
+    inherited = {
+        of_tenant(tenant, agent): weight
+        for tenant in tenants
+        for agent, weight in weights.items()
+        if agent == tenant_and_agent(agent)[1]
+    }
+    return {**inherited, **weights}

@@ -1,6 +1,7 @@
 """The tree of settings. Under each field: its unit, and the reason for its default."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Self
 
@@ -22,7 +23,7 @@ from coordsvc.settings.metrics import MetricsSettings
 from coordsvc.settings.node import Node
 from coordsvc.settings.policy import PolicySettings
 from coordsvc.settings.scaling import ScalingSettings
-from coordsvc.settings.tenants import TENANTS_MAX, TenantSettings, role_terms
+from coordsvc.settings.tenants import TENANTS_MAX, TenantSettings, role_terms, weights_for_all
 from coordsvc.settings.tracing import TracingSettings
 from coordsvc.telemetry.decision_log import DecisionLogTerms
 
@@ -285,8 +286,10 @@ class AppSettings(Node):
 
     def terms(self) -> Terms:
         """Return the allocator's terms."""
+        policy = self.offers.policy.terms()
+        weights = weights_for_all(self.tenants, policy.utility_weights)
         return Terms(
-            policy=self.offers.policy.terms(),
+            policy=replace(policy, utility_weights=weights),
             offer_lasts_us=seconds(self.offers.lasts_s),
             offer_margin_us=seconds(self.offers.margin_s),
             ask_back_us=seconds(self.offers.ask_back_s),

@@ -254,7 +254,9 @@ class World:
             desk.desk.uncertain(grant)
             self._asks_again(attempt)
             return
-        desk.desk.finished(now, grant, outcome.compute_us, late=now > live.deadline)
+        phase = live.phase.value if live.phase else ""
+        late = now > live.deadline
+        desk.desk.finished(now, grant, outcome.compute_us, late=late, phase=phase)
         live.attained_us += outcome.compute_us
         if self.settings.refill_us:
             live.near = grant.node

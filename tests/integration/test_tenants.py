@@ -53,7 +53,10 @@ async def test_who_has_no_key_or_a_wrong_one_is_told_so_and_counted(services: Se
         await asyncio.sleep(1)
         async with session.get(services.shared.metrics_url) as page:
             families = list(text_string_to_metric_families(await page.text()))
-    shown = {(s.name, *s.labels.values()): s.value for f in families for s in f.samples}
+    shown = {(s.name, *sorted(s.labels.values())): s.value for f in families for s in f.samples}
     assert shown["coordsvc_requests_refused_total", "no_key"] >= 1
     assert shown["coordsvc_requests_refused_total", "wrong_key"] >= 1
     assert shown["coordsvc_tenant_turns_total", "answered", "steady"] >= 1
+    assert ("coordsvc_tenant_alloc", "cpu", "steady") in shown
+    assert ("coordsvc_alloc", "cpu", "planner") in shown
+    assert ("coordsvc_alloc", "cpu", "steady/planner") not in shown, "that would be too many"

@@ -17,8 +17,8 @@ def collapse(
         int, typer.Option(min=1, max=900, help="Collapses, and as many stationary runs.")
     ] = 200,
     windows: Annotated[
-        int, typer.Option(min=20, max=2_000, help="Of a stationary run; four times of a diurnal.")
-    ] = 40,
+        int, typer.Option(min=20, max=2_000, help="Of a stationary run; eight times of a diurnal.")
+    ] = 50,
     workers: Annotated[int, typer.Option(min=1, max=64, help="Processes.")] = 2,
     tuning: Annotated[
         bool, typer.Option("--tuning", help="The seeds that the detector was tuned on.")

@@ -125,7 +125,13 @@ class Books:
         return effects + (self._break_up(now, offer) if offer.gang is not None else [])
 
     def finish(
-        self, now: Instant, offer_id: OfferId, compute_us: Micros = Micros(0), *, late: bool = False
+        self,
+        now: Instant,
+        offer_id: OfferId,
+        compute_us: Micros = Micros(0),
+        *,
+        late: bool = False,
+        phase: str = "",
     ) -> list[Effect]:
         """End a grant on the engine's word; an acceptance that was never heard of is implied."""
         effects: list[Effect] = []
@@ -142,6 +148,7 @@ class Books:
                 ended=now,
                 compute_us=compute_us,
                 late=late,
+                phase=phase,
             )
             self.dispatch.policy.ended(now, end)
         return effects + self.free(now, offer_id, RELEASED)

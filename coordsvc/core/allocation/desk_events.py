@@ -179,7 +179,11 @@ def finished(books: Books, now: Instant, event: Finished) -> list[Effect]:
     _own(books, event)
     offer = books.ledger.find(event.offer_id)
     books.ended_on_word(offer)
-    return books.finish(now, event.offer_id, event.compute_us, late=event.late)
+    phase = event.phase
+    if len(phase) > books.terms.name_chars_max:
+        books.met("name_chars_max")
+        phase = ""
+    return books.finish(now, event.offer_id, event.compute_us, late=event.late, phase=phase)
 
 
 def _own(books: Books, event: DeskEvent) -> Offer:

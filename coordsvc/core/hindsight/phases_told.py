@@ -2,13 +2,14 @@
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from coordsvc.core.hindsight.decisions import Decision
 from coordsvc.core.messages import (
     DeskJoined,
     DeskLost,
     Effect,
+    Finished,
     Freed,
     Granted,
     NodeJoined,
@@ -36,6 +37,8 @@ class PhaseTold:
     """When it got its bundle; None if it was still waiting at the end of the log."""
     lasted: Micros | None
     """How long it held it; None if it never ended in the log."""
+    phase: str = ""
+    """What its agent did; empty where no desk said."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -71,6 +74,8 @@ class _Reader:
                 known = self.waits[desk]
                 seen = {one.turn: known.get(one.turn) or one.seen(decision.at) for one in told}
                 self.waits[desk] = seen
+            case Finished(offer_id, phase=phase) if offer_id in self.running:
+                self.running[offer_id] = replace(self.running[offer_id], phase=phase)
             case NodeJoined(running=running):
                 self.before.update(grant.offer_id for grant in running)
             case _:
@@ -132,16 +137,7 @@ class _Reader:
     def _end(self, phase: PhaseTold, now: Instant | None) -> None:
         assert phase.began is not None, "it has begun"
         lasted = None if now is None else Micros(now - phase.began)
-        self.story.phases.append(
-            PhaseTold(
-                desk=phase.desk,
-                agent=phase.agent,
-                wait=phase.wait,
-                used=phase.used,
-                began=phase.began,
-                lasted=lasted,
-            )
-        )
+        self.story.phases.append(replace(phase, lasted=lasted))
 
 
 def told_by(

@@ -270,7 +270,8 @@ class Enactment:
         if offer_id in self._running and offer_id in self._core.ledger.offers:
             number = self._running.pop(offer_id)
             compute = self._lasts[number] if number is not None else Micros(0)
-            self._tell(now, Finished(offer_id, compute))
+            phase = self._phases[number].phase if number is not None else ""
+            self._tell(now, Finished(offer_id, compute, phase=phase))
 
     def _again(self, offer: Offer) -> None:
         """Have a phase wait anew whose bundle was taken from it."""

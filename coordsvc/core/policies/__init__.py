@@ -72,6 +72,8 @@ class Ended:
     """Engine time of the phase; 0 where nobody said."""
     late: bool
     """Whether its turn had passed its deadline."""
+    phase: str = ""
+    """What the agent did under it; empty where nobody said."""
 
 
 class Policy(Protocol):

@@ -12,6 +12,7 @@ from coordsvc.core.dialogue import TurnRequest
 from coordsvc.core.units import SECOND, Instant
 from coordsvc.ports import Turns
 from coordsvc.serving.http.body import read_body
+from coordsvc.serving.http.dialogue_log import log_dialogue
 from coordsvc.serving.http.door import Door
 from coordsvc.serving.http.errors import Rejection, busy, unavailable
 from coordsvc.serving.http.feed import Feed
@@ -90,7 +91,9 @@ class Chat(Response):
     ) -> None:
         """Run the turn and tell it; whatever happens, it is closed afterwards."""
         exchange.names.is_turn = True
-        feed = Feed(self._turns.converse(request, arrived), receive, exchange.wire)
+        log_text = self._door.settings.log_text
+        events = self._turns.converse(request, arrived)
+        feed = Feed(events, receive, exchange.wire, log_text=log_text)
         sent = False
         try:
             tell = tell_pieces if request.stream else tell_whole
@@ -99,6 +102,8 @@ class Chat(Response):
             self._turns.sent(request.turn_id, *exchange.wire.tail(feed.mark))
             sent = True
         finally:
+            if log_text:
+                log_dialogue(request, feed.result)
             if feed.result is not None and not sent:
                 self._turns.unsent(request.turn_id)
             self._keep(await feed.close())

@@ -14,6 +14,7 @@ from contextlib import aclosing
 from starlette.types import Receive
 
 from coordsvc.core.accounting import Delta, TurnEvent, TurnResult
+from coordsvc.serving.bugs import bug_told
 from coordsvc.serving.http.errors import ClientGone, is_ours_to_fix
 from coordsvc.serving.http.wire import Mark, Wire
 
@@ -23,7 +24,16 @@ log = logging.getLogger(__name__)
 class Feed:
     """What one turn has said and the client has not yet been told."""
 
-    def __init__(self, events: AsyncGenerator[TurnEvent], receive: Receive, wire: Wire) -> None:
+    def __init__(
+        self,
+        events: AsyncGenerator[TurnEvent],
+        receive: Receive,
+        wire: Wire,
+        *,
+        log_text: bool = False,
+    ) -> None:
+        """Without `log_text` no error is logged in words that may repeat a dialogue."""
+        self._log_text = log_text
         self.result: TurnResult | None = None
         self.mark: Mark | None = None
         """When the result was in; set with it."""
@@ -85,7 +95,8 @@ class Feed:
         """Log a bug that `take` has told nobody of: after the reply, or after the client left."""
         error = None if pump.cancelled() else pump.exception()
         if isinstance(error, Exception) and not self._heard and is_ours_to_fix(error):
-            log.error("a turn failed after its reply, or after its client left", exc_info=error)
+            why = bug_told(error, words=self._log_text)
+            log.error("a turn failed after its reply, or after its client left\n%s", why)
 
     def _watch_ended(self, watch: asyncio.Task[None]) -> None:
         if watch.cancelled():

@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
+from ipaddress import ip_address
 from pathlib import Path
 
 from coordsvc.core.units import SECOND, Instant, Micros, since
@@ -157,6 +158,20 @@ class Keyring:
         except OSError:
             return None
         return told.st_mtime_ns, told.st_size, told.st_ino
+
+
+def open_to_others(host: str) -> str | None:
+    """Return a warning if a door without keys, on this address, is open to other machines."""
+    try:
+        here = ip_address(host).is_loopback
+    except ValueError:
+        here = host == "localhost"
+    if here:
+        return None
+    return (
+        f"no keys are asked for, and the door is on {host}: whoever reaches its port may send "
+        "dialogue; set keys.file, or listen on 127.0.0.1"
+    )
 
 
 def bearer(given: list[bytes]) -> bytes:

@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from coordsvc.core.errors import Overloaded, RetryableError
 from coordsvc.core.spans import TurnTold
 from coordsvc.core.units import Instant
+from coordsvc.serving.bugs import bug_told
 from coordsvc.serving.http.door import Door
 from coordsvc.serving.http.errors import (
     JSON_TYPE,
@@ -59,6 +60,7 @@ class Envelope:
         self._sampling = door.sampling
         self._tracer = door.tracer
         self._keys = door.keys
+        self._log_text = door.settings.log_text
         self._slow_s = door.settings.slow_client_s
         self._retry_after_s = door.settings.retry_after_s
 
@@ -88,10 +90,10 @@ class Envelope:
         names, wire = exchange.names, exchange.wire
         if is_ours_to_fix(error):
             log.error(
-                "request %s, turn %s failed",
+                "request %s, turn %s failed\n%s",
                 names.request_id.decode(),
                 names.turn_id,
-                exc_info=error,
+                bug_told(error, words=self._log_text),
             )
         elif isinstance(error, RetryableError) and not isinstance(error, Overloaded):
             log.warning(

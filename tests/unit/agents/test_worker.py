@@ -334,10 +334,12 @@ async def test_a_wait_says_what_is_known_of_its_turn() -> None:
     assert engines.asked.read()[0][1].prefix_key == "dialogue"
 
 
-async def test_an_end_says_its_engine_time_and_that_it_was_in_time() -> None:
+async def test_an_end_says_its_engine_time_its_phase_and_that_it_was_in_time() -> None:
     desk, engines = FakeDesk(G1), FakeEngines(["All is well.", told()])
     await events_of(worker(desk, engines), work())
     assert desk.ends == [(Micros(70_000), False)]
+    assert desk.phases == ["respond"]
+    assert type(desk.phases[0]) is str, "a line of the decision log has no other texts"
 
 
 async def test_a_preempted_phase_goes_on_elsewhere_from_what_it_had() -> None:

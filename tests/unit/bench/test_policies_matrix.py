@@ -2,7 +2,7 @@
 
 from coordsvc.bench import policies_matrix as matrix
 from coordsvc.bench.policies_runs import COLUMNS, doing
-from coordsvc.simulation.catalogue import NAMES as WORKLOADS
+from coordsvc.simulation.catalogue import STEADY
 
 
 def test_a_tenant_alone_is_no_slower_than_among_others() -> None:
@@ -21,7 +21,7 @@ def test_the_worst_slowdown_is_of_those_who_were_seen_alone() -> None:
 def test_the_matrix_is_whole() -> None:
     with doing(1) as do:
         told = matrix.measure([1, 2], 2.0, do, lambda _: None)
-    assert list(told) == list(WORKLOADS)
+    assert list(told) == list(STEADY)
     for policies in told.values():
         assert list(policies) == list(COLUMNS)
         assert all(set(row) == set(matrix.FIGURES) for row in policies.values())

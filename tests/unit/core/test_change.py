@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coordsvc.core.change import Cusum, line, restless, share, spread
+from coordsvc.core.change import Cusum, line, restless, share
 
 
 def test_a_line_is_found_through_noise() -> None:
@@ -80,8 +80,3 @@ def test_a_series_that_comes_back_slowly_has_a_memory() -> None:
 def test_a_series_that_stands_still_has_neither() -> None:
     assert restless([3.0] * 9) is None
     assert restless([1.0, 2.0, 3.0]) is None
-
-
-def test_the_spread_of_a_normal_series_is_its_deviation() -> None:
-    assert spread(np.random.default_rng(2).normal(0, 7, 20_000)) == pytest.approx(7, rel=0.03)
-    assert spread([]) == 0.0

@@ -117,6 +117,47 @@ def test_a_warning_ends_when_its_cause_has_been_gone_for_a_while() -> None:
     assert sum(1 for n in range(1, 90) if levels[n] and not levels[n - 1]) == 1
 
 
+def test_a_warning_stays_for_a_while_after_its_cause() -> None:
+    more = [0.0] * 20 + [15_000.0 * n for n in range(30)] + [0.0] * 40
+    told = story([0.6] * 90, more)
+    caused = [
+        n for n, one in enumerate(told) if one.level is Level.WARNING and one.signs[MARGIN].on
+    ]
+    after = [one.level for one in told[caused[-1] + 1 :]]
+    hold = DetectorTerms().hold
+    assert after[: hold - 1] == [Level.WARNING] * (hold - 1)
+    assert Level.WARNING not in after[hold:]
+
+
+def test_lost_work_that_shows_in_c_coord_is_warned_of_long_before_the_bound() -> None:
+    detector, told = Detector(), []
+    for n in range(50):
+        lost = 10 if n >= 30 else 0
+        more = 80_000.0 if n >= 30 else 0.0
+        told.append(detector.window(replace(window(n, 0.5, more), retries=lost)))
+    warned = first(told)
+    assert 31 < warned < 42
+    assert not told[warned].signs[MARGIN].on
+    assert "above what the load explains" in told[warned].why
+    assert "offers per task 1.0" in told[warned].why
+
+
+def test_what_was_expected_is_forgotten_when_watching_begins_anew() -> None:
+    detector = Detector()
+    for n in range(50):
+        told = detector.window(window(n, 0.5, 80_000.0 if n >= 40 else 0.0))
+    assert told.signs[CHANGE].on
+    for n in range(1_000, 1_022):
+        told = detector.window(window(n, 0.5))
+    assert told.signs[CHANGE].value == 0.0
+
+
+def test_the_law_is_fitted_on_the_way() -> None:
+    told = story([0.2 + 0.03 * (n % 20) for n in range(60)])
+    assert told[5].fit.law is None or told[5].fit.law.loads >= 4
+    assert told[-1].fit.law is not None
+
+
 def test_too_few_windows_tell_nothing_and_say_so() -> None:
     told = story([0.99] * 19)
     assert {one.level for one in told} == {Level.CALM}
@@ -191,7 +232,8 @@ def test_memory_does_not_grow() -> None:
     for n, load in enumerate(noisy(0.8, 500)):
         detector.window(window(n, load))
     terms = DetectorTerms()
-    assert len(detector._seen) == len(detector._residuals) == terms.history
+    assert len(detector._seen) == terms.history
+    assert len(detector._residuals) == terms.history + terms.recent
     assert len(detector.scaling._bins) <= terms.law.bins_max
 
 

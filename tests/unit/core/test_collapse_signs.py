@@ -48,8 +48,8 @@ def loaded(first: float, step: float, count: int = 24) -> list[Window]:
     return [replace(CALM, s_scale=16 * (first + n * step)) for n in range(count)]
 
 
-def margin(seen: list[Window]) -> Margin:
-    found = margin_of(seen, BOUND, 30_000.0, QueueLaw(), (24, 16))
+def margin(seen: list[Window], *, unexplained: bool = True) -> Margin:
+    found = margin_of(seen, BOUND, 30_000.0, QueueLaw(), (24, 16), unexplained=unexplained)
     assert found is not None
     return found
 
@@ -111,16 +111,27 @@ def test_a_pool_that_is_full_already_is_at_its_goal() -> None:
     assert sign.says.endswith("C_coord crosses 0.50 s now")
 
 
+def test_c_coord_that_its_load_explains_goes_where_the_load_goes() -> None:
+    found = margin(rising(80_000.0, 10_000.0), unexplained=False)
+    assert found.c_coord.crosses == pytest.approx(19.0)
+    assert found.crosses == inf
+
+
+def test_one_wild_window_is_no_way_to_anywhere() -> None:
+    wild = [*[CALM] * 23, replace(CALM, c_coord_us=60e6)]
+    assert margin(wild).crosses > 15
+
+
 def test_without_loads_c_coord_alone_counts() -> None:
     blind = [replace(one, s_scale=None) for one in rising(80_000.0, 10_000.0)]
-    found = margin(blind)
+    found = margin(blind, unexplained=False)
     assert found.load is None
     assert found.crosses == pytest.approx(19.0)
 
 
 def test_without_turns_there_is_no_margin() -> None:
     empty = [replace(CALM, turns=0, c_coord_us=None)] * 9
-    assert margin_of(empty, BOUND, 0.0, QueueLaw(), (24, 16)) is None
+    assert margin_of(empty, BOUND, 0.0, QueueLaw(), (24, 16), unexplained=True) is None
 
 
 def test_beyond_the_best_number_another_turn_only_harms() -> None:

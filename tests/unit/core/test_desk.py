@@ -572,10 +572,10 @@ def test_what_is_asked_back_is_forgotten_with_a_grant_of_which_nothing_is_known(
     assert desk.asked_back == {}
 
 
-def test_an_end_carries_its_engine_time_and_whether_it_was_late() -> None:
+def test_an_end_carries_its_engine_time_whether_it_was_late_and_its_phase() -> None:
     desk = with_offers(1)
-    desk.finished(START, take(desk), Micros(70_000), late=True)
-    assert said(desk) == (Finished(OfferId(1), Micros(70_000), late=True),)
+    desk.finished(START, take(desk), Micros(70_000), late=True, phase="revise")
+    assert said(desk) == (Finished(OfferId(1), Micros(70_000), late=True, phase="revise"),)
 
 
 def test_a_desk_is_at_rest_once_all_that_it_had_is_told_back() -> None:

@@ -17,19 +17,20 @@ ONE, TWO, THREE = OfferId(1), OfferId(2), OfferId(3)
 
 def test_what_is_wanted_comes_after_what_happened() -> None:
     waits = (a_wait("t1"),)
+    end = Finished(THREE, Micros(7), True, phase="revise")
     report = DeskReport(
         desk=P1,
         agent=PLANNER,
         bundle=HALF,
         waiting=1,
         ahead=2,
-        events=(Accepted(ONE, HALF), Declined(TWO, Micros(5)), Finished(THREE, Micros(7), True)),
+        events=(Accepted(ONE, HALF), Declined(TWO, Micros(5)), end),
         waits=waits,
     )
     assert report.told() == (
         Accepted(ONE, HALF, by=P1),
         Declined(TWO, Micros(5), by=P1),
-        Finished(THREE, Micros(7), True, by=P1),
+        Finished(THREE, Micros(7), True, by=P1, phase="revise"),
         Wanted(P1, 1, 2, waits),
     )
 

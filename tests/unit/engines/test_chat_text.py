@@ -153,8 +153,9 @@ def test_a_control_token_no_text_can_avoid_is_refused():
         def encode(self, text):
             return [1]
 
-    with pytest.raises(BadRequest, match="cannot be told from a control token"):
-        ChatText(Stubborn(), CONTROL.keys(), CONTROL.values()).literal("x")
+    with pytest.raises(BadRequest, match="cannot be told from a control token") as caught:
+        ChatText(Stubborn(), CONTROL.keys(), CONTROL.values()).literal("hello")
+    assert "hello" not in str(caught.value)
     with pytest.raises(EngineBroken, match="one character"):
         ChatText(ToyTokens(), ["x"], [1])
 

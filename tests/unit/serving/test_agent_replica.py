@@ -84,6 +84,18 @@ async def test_an_error_of_the_protocol_travels_as_a_value(
     assert answer == [Failure(error)]
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_bug_is_told_by_its_name_to_caller_and_log(
+    stream: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = replica(FakeDesk(G1), FakeEngines([ValueError("what the user said")]))
+    (answer,) = await streamed(one) if stream else [await one.work(work(stream=False))]
+    assert isinstance(answer, Failure)
+    assert str(answer.error) == "responder failed with ValueError; its log says where"
+    assert "ValueError" in caplog.text
+    assert "what the user said" not in caplog.text
+
+
 async def test_pieces_that_came_before_an_error_are_told() -> None:
     error = BadRequest("no")
     answer = await streamed(replica(FakeDesk(G1), FakeEngines(["All ", error])))

@@ -182,11 +182,16 @@ async def test_an_error_of_the_protocol_travels_as_a_value_and_ends_the_grant(
         assert await counted(one, "finished", "running") == (1, 0)
 
 
-async def test_a_bug_in_an_engine_is_no_value_and_ends_the_grant_all_the_same() -> None:
-    async with replica(FakeEngine([ZeroDivisionError()])) as one:
-        with pytest.raises(ZeroDivisionError):
-            await one.run(REQUEST, grant(1))
+async def test_a_bug_in_an_engine_is_told_by_its_name_and_ends_the_grant(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with replica(FakeEngine([ValueError("what the user said")])) as one:
+        answer = await one.run(REQUEST, grant(1))
+        assert isinstance(answer, Failure)
+        assert str(answer.error).startswith("an engine failed with ValueError")
         assert await counted(one, "finished", "running") == (1, 0)
+    assert "ValueError" in caplog.text
+    assert "what the user said" not in caplog.text
 
 
 # What it says of itself

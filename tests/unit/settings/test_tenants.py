@@ -44,6 +44,16 @@ def test_tenants_can_be_named_where_agents_can() -> None:
         check(given)
 
 
+def test_a_tenants_agents_weigh_in_utilities_what_agents_do_unless_it_is_said() -> None:
+    given = settings(research={}, sales={})
+    weights = {"planner": 2.0, "sales/planner": 5.0}
+    given["offers"] = {"policy": {"name": "utility", "utility_weights": weights}}
+    assert check(given).terms().policy.utility_weights == {
+        **weights,
+        "research/planner": 2.0,
+    }
+
+
 @pytest.mark.parametrize(
     ("given", "why"),
     [

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from coordsvc.core.learning import LearningTerms
 from coordsvc.core.messages import (
     Accepted,
     Declined,
@@ -25,6 +26,7 @@ from coordsvc.core.messages import (
     Wanted,
     Withdraw,
 )
+from coordsvc.core.policies.catalogue import PolicyTerms
 from coordsvc.core.resources import Resources
 from coordsvc.core.terms import Terms
 from coordsvc.core.units import AgentId, DeskId, GangId, Micros, OfferId, RoleId, TurnId
@@ -302,3 +304,22 @@ def test_nonsense_from_one_desk_keeps_no_other_from_its_fair_share(
 ) -> None:
     """With it or without it, each time the worker gets both of the offers that it needs."""
     assert work(flood) == work([[] for _ in flood])
+
+
+def test_a_policy_that_learns_is_told_which_phase_has_ended() -> None:
+    learns = PolicyTerms(name="utility", learning=LearningTerms())
+    story = Story(Terms(policy=learns, name_chars_max=64))
+    story.node(N1)
+    story.desk(P1)
+    for phase in ("respond", "revise", "x" * 1_000_000):
+        (offer,) = story.want(P1, 1)
+        story.tell(Wanted(P1, 0, 0), Accepted(offer.offer_id, HALF))
+        story.later(5_000_000).tell(Finished(offer.offer_id, phase=phase))
+    utilities = story.allocator.policy.utilities
+    (student,) = utilities.students.values()
+    assert {phase: sums.count for phase, sums in student.window().items()} == {
+        "": 1,
+        "respond": 1,
+        "revise": 1,
+    }
+    assert story.allocator.limits_met["name_chars_max"] == 1

@@ -1,5 +1,7 @@
 """Lines of the decision log."""
 
+from dataclasses import replace
+
 import pytest
 
 from coordsvc.core.errors import BadRequest
@@ -16,8 +18,8 @@ from coordsvc.core.hindsight.decisions import (
     read_file,
     write,
 )
-from coordsvc.core.messages import NodeLost, Refused, Ticked
-from coordsvc.core.units import AgentId, Epoch, Instant, NodeId
+from coordsvc.core.messages import Finished, NodeLost, Refused, Ticked
+from coordsvc.core.units import AgentId, Epoch, Instant, Micros, NodeId, OfferId
 
 HEADER = Header(version=VERSION, epoch=Epoch("run", 2), state=Plain({"anything": [1]}))
 LOST = NodeLost(NodeId("n1"))
@@ -45,6 +47,14 @@ def test_an_entry_is_one_line_and_comes_back(entry: Entry) -> None:
 
 def test_a_line_says_what_it_says_and_no_more() -> None:
     assert write(TICK) == '{"at":5,"event":{"type":"Ticked"}}\n'
+
+
+def test_a_line_from_before_phases_were_told_is_read_as_one_that_tells_of_none() -> None:
+    text = '{"at":5,"event":{"type":"Finished","offer_id":7,"compute_us":70000}}\n'
+    old = Decision(at=Instant(5), event=Finished(OfferId(7), Micros(70_000)))
+    assert read(text) == old
+    assert write(old) == text
+    assert '"phase":"revise"' in write(replace(old, event=replace(old.event, phase="revise")))
 
 
 def test_a_file_is_read_line_by_line() -> None:

@@ -69,6 +69,12 @@ def test_a_phase_waits_from_its_first_mention_until_its_grant_and_lasts_until_it
     assert list(map(shown, told.phases)) == [("b", 9, 15, 25), ("a", 10, None, None)]
 
 
+def test_what_kind_of_phase_it_was_is_known_from_its_end() -> None:
+    log = [started(15), said(40, Finished(OfferId(1), phase="revise"), ENDED)]
+    (phase,) = told_by(log, DESKS, ()).phases
+    assert (phase.phase, phase.lasted) == ("revise", 25)
+
+
 def test_an_offer_that_was_meant_for_nobody_goes_to_who_waits_longest() -> None:
     told = told_by([waiting(10, "a", "b"), started(15)], DESKS, ())
     assert list(map(shown, told.phases)) == [("b", 9, 15, None), ("a", 10, None, None)]

@@ -16,7 +16,7 @@ import yaml
 
 from coordsvc.core.units import SECOND
 from coordsvc.serving.http.errors import Rejection
-from coordsvc.serving.http.keys import Keyring
+from coordsvc.serving.http.keys import Keyring, open_to_others
 from coordsvc.settings.keys import KeySettings, KeysUnreadable
 from tests.unit.serving.http.fakes import House, SetClock, ask, build, result
 
@@ -225,6 +225,19 @@ async def test_a_broken_file_changes_nothing_and_is_told_once(
     doorstep.write(doorstep.entry("carol", "ck-carol"))
     doorstep.house.clock.advance(10 * SECOND)
     assert (await doorstep.with_key("ck-carol")).status_code == 200
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.1.2.3", "door.example", ""])
+def test_a_door_without_keys_that_others_reach_is_warned_of(host: str) -> None:
+    warning = open_to_others(host)
+    assert warning is not None
+    assert f"the door is on {host}:" in warning
+    assert "set keys.file" in warning
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost"])
+def test_one_on_this_machine_alone_is_not(host: str) -> None:
+    assert open_to_others(host) is None
 
 
 def test_a_key_of_a_tenant_that_nobody_knows_is_a_mistake(doorstep: Doorstep) -> None:
