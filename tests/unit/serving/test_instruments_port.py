@@ -230,6 +230,7 @@ def test_so_many_are_heard_at_once(place: Place) -> None:
 
 
 def test_who_says_nothing_is_let_go(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert instruments_port._Handler.timeout == instruments_port.SILENT_S
     monkeypatch.setattr(instruments_port._Handler, "timeout", 0.05)
     with socket.create_connection(("127.0.0.1", place.port.number), timeout=5) as line:
         assert line.recv(1) == b""
