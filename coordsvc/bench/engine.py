@@ -101,12 +101,19 @@ def _through_the_service(
         started = time.monotonic()
         asyncio.run(_talk_all(running.direct_url, talks, plan.turns))
         elapsed = time.monotonic() - started
-        handle: Any = serve.get_deployment_handle(ENGINE, app_name=APP)
-        records: list[Recorded] = handle.recorded.remote().result(timeout_s=60)
+        records = asyncio.run(_recorded())
     finally:
         service.stop()
     assert not ray.is_initialized(), "the bare engine has the machine for itself"
     return Run(tokens=sum(one.output_tokens for one in records), seconds=elapsed), records
+
+
+async def _recorded() -> list[Recorded]:
+    """Return what the engine remembers; Serve may be set to route on its caller's loop."""
+    handle: Any = serve.get_deployment_handle(ENGINE, app_name=APP)
+    async with asyncio.timeout(60):
+        records: list[Recorded] = await handle.recorded.remote()
+    return records
 
 
 async def _talk_all(url: str, talks: Sequence[tuple[str, ...]], turns: int) -> None:

@@ -1,8 +1,9 @@
 """The early warning: that C_coord is about to cross its bound and stay above it, and why.
 
-No sign alone is trusted (docs/concepts/collapse.md says which fails when). The margin says when the
-bound will be crossed; it warns where it is confirmed: by itself, because it has held for some
-windows on end, or by a sign of another kind. Not the second difference of C_coord per offer, that
+What each sign fails to see is in docs/concepts/collapse.md. The margin says when the bound will be
+crossed, by two looks of many windows that must agree, and so it warns by itself. Work that is lost
+and redone feeds on itself, and is quicker than any trend: where a task takes more offers, any other
+sign beside it will do. The rest is to be watched. Not the second difference of C_coord per offer, that
 was proposed elsewhere: by the law it is negative for an amount of work that is shared out, and a
 constant for work that everybody brings along, so that it says nothing of what is near.
 """
@@ -67,10 +68,6 @@ class DetectorTerms:
     horizon: float = 8.0
     """The bound must be nearer than this: three windows of lead, and as much again for error. Six
     cost a lead of two windows and found 95 % of the collapses instead of all."""
-    persist: int = 2
-    """Windows on end for which the margin must be too small: no single window raises the alarm."""
-    persist_confirmed: int = 1
-    """The same where another sign is there."""
     hold: int = 6
     """Windows without cause until a warning ends: it does not flutter at its own threshold."""
     change_slack: float = 1.0
@@ -88,8 +85,8 @@ class DetectorTerms:
     burn_pairs: tuple[tuple[int, int, float], ...] = ((12, 2, 3.0), (6, 1, 6.0))
     """Long window, short window, rate. Google's 1 h and 5 m, 12 to 1, for windows of seconds; the
     rates are lower, since 5 % may be slow and not 0.1 %."""
-    amplify_more: float = 0.01
-    """Offers a task, more than before, that matter: one task in a hundred is done twice."""
+    amplify_more: float = 0.005
+    """Offers a task, more than before, that matter: one task in two hundred is done twice."""
     amplify_sure: float = 3.0
     """Standard deviations of a Poisson number: one window in 700 by chance."""
     amplify_tasks_min: int = 50
@@ -153,10 +150,6 @@ class Detector:
         terms = self.terms
         self._change = Cusum(terms.change_slack, terms.change_limit, terms.change_most)
         self._changed = False
-        self._near = 0
-        """Windows on end for which the margin has been on."""
-        self._worse = 0
-        """The same for change and amplification together."""
         self._quiet = terms.hold
         """Windows since there was cause to warn."""
         self._residuals: deque[float] = deque(maxlen=terms.history + terms.recent)
@@ -225,19 +218,12 @@ class Detector:
         return Sign(on=True, value=value, says=says)
 
     def _level(self, signs: Mapping[str, Sign]) -> Level:
-        terms = self.terms
-        self._near = self._near + 1 if signs[MARGIN].on else 0
-        others = sum(1 for name, sign in signs.items() if sign.on and name != MARGIN)
-        needed = terms.persist_confirmed if others else terms.persist
-        both = signs[CHANGE].on and signs[AMPLIFICATION].on
-        self._worse = self._worse + 1 if both else 0
-        if self._near >= needed or self._worse >= terms.persist:
-            self._quiet = 0
+        on = {name for name, sign in signs.items() if sign.on}
+        lost = AMPLIFICATION in on and len(on) > 1
+        self._quiet = 0 if MARGIN in on or lost else self._quiet + 1
+        if self._quiet < self.terms.hold:
             return Level.WARNING
-        self._quiet += 1
-        if self._quiet < terms.hold:
-            return Level.WARNING
-        return Level.WATCH if self._near or others else Level.CALM
+        return Level.WATCH if on else Level.CALM
 
     def _nothing(self, why: str) -> EarlyWarning:
         return EarlyWarning(

@@ -39,6 +39,7 @@ from coordsvc.serving.http.dialogue_log import begin_dialogue_log
 from coordsvc.serving.http.door import Door
 from coordsvc.serving.http.keys import Keyring, open_to_others
 from coordsvc.serving.instruments_line import InstrumentsLine
+from coordsvc.serving.log_lines import begin_log
 from coordsvc.serving.ray_pool import RayPool, instruments_name
 from coordsvc.serving.scaling_reports import SummedTurns
 from coordsvc.serving.tenant_desks import TenantDesks
@@ -74,6 +75,7 @@ class EngineDeployment(EngineReplica):
     allocator: type[AllocatorInRay] = AllocatorInRay
 
     async def __init__(self, settings: AppSettings) -> None:  # type: ignore[misc]
+        begin_log()
         context = serve.get_replica_context()
         baseline = measured_baseline(settings.baseline, settings.engine)
         super().__init__(
@@ -123,6 +125,7 @@ class AgentDeployment(AgentReplica):
     async def __init__(  # type: ignore[misc]
         self, agent: AgentId, settings: AppSettings, engine: DeploymentHandle[Any]
     ) -> None:
+        begin_log()
         checker = settings.agents.checker
         budget = Budget(
             plan_tokens=settings.agents.planner.tokens_max,
@@ -180,6 +183,7 @@ class IngressDeployment:
         engine: DeploymentHandle[Any],
         agents: dict[AgentId, DeploymentHandle[Any]],
     ) -> None:
+        begin_log()
         context = serve.get_replica_context()
         self._settings = settings
         model, self._emulated = await engine.options(method_name="model").remote()

@@ -16,6 +16,9 @@ def collapse(
     runs: Annotated[
         int, typer.Option(min=1, max=900, help="Collapses, and as many stationary runs.")
     ] = 200,
+    quiet: Annotated[
+        int | None, typer.Option(min=1, max=900, help="Stationary runs, if not as many.")
+    ] = None,
     windows: Annotated[
         int, typer.Option(min=20, max=2_000, help="Of a stationary run; eight times of a diurnal.")
     ] = 50,
@@ -27,5 +30,12 @@ def collapse(
     as_json: JSON = False,
 ) -> None:
     """Let pools break down in simulation, and others not; count warnings, in time and false."""
-    plan = bench.Plan(runs=runs, windows=windows, workers=workers, tuning=tuning, keep=keep)
+    plan = bench.Plan(
+        runs=runs,
+        quiet=quiet or runs,
+        windows=windows,
+        workers=workers,
+        tuning=tuning,
+        keep=keep,
+    )
     tell(partial(bench.measure, plan), as_json=as_json)

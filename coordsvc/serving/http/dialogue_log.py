@@ -1,6 +1,7 @@
 """What users ask and are answered, logged: only where `http.log_text` says so."""
 
 import logging
+import sys
 
 from coordsvc.core.accounting import TurnResult
 from coordsvc.core.dialogue import TurnRequest
@@ -16,7 +17,8 @@ def begin_dialogue_log() -> None:
     """Have it written to standard error unless somebody has arranged for more."""
     log.setLevel(logging.INFO)
     if not log.hasHandlers():
-        log.addHandler(logging.StreamHandler())
+        # the process's own: Serve puts one in its place that may keep a thousand lines to itself
+        log.addHandler(logging.StreamHandler(sys.__stderr__))
 
 
 def log_dialogue(request: TurnRequest, result: TurnResult | None) -> None:

@@ -1,6 +1,8 @@
 """The bench of the early warning, shortened to a run of each sort."""
 
 import json
+import subprocess
+import sys
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,7 +12,7 @@ import pytest
 from coordsvc.bench.collapse import APART, REPORTED, TUNING, Plan, _most, figures, measure, run
 from coordsvc.bench.collapse_cases import Case, collapsing, stationary
 
-SHORT = Plan(runs=3, windows=30, workers=1, tuning=True)
+SHORT = Plan(runs=3, quiet=3, windows=30, workers=1, tuning=True)
 CASES = [collapsing(5, SHORT.seed)[4], stationary(3, SHORT.seed + APART, SHORT.windows)[2]]
 """Of the shortest kinds."""
 
@@ -59,7 +61,7 @@ def test_the_whole_measurement_says_what_it_was_taken_on_and_of(runs, kept: Path
     said: list[str] = []
     told = measure(Few(workers=1, keep=kept), datetime(2026, 11, 23, tzinfo=UTC), said.append)
     assert {name: told[name] for name in figures(runs)} == figures(runs)
-    assert told["seeds"]["collapses"] == [1, 200]
+    assert told["seeds"]["collapses"] == [REPORTED, REPORTED + 199]
     assert told["machine"]["date"].startswith("2026-11-23")
     assert said == ["what the alarms said"]
 
@@ -85,8 +87,23 @@ def test_what_is_kept_is_not_run_again(runs, tmp_path: Path) -> None:
     assert len(list(keep.iterdir())) == 2
 
 
+def test_what_is_kept_is_found_again_by_another_process() -> None:
+    """It once was not: the name held a function's address."""
+    told = (
+        "from pathlib import Path\n"
+        "from coordsvc.bench.collapse import _file\n"
+        "from coordsvc.bench.collapse_cases import collapsing\n"
+        "print(_file(collapsing(1, 1)[0], Path('kept')).name)"
+    )
+    names = {
+        subprocess.run([sys.executable, "-c", told], capture_output=True, check=True).stdout
+        for _ in range(2)
+    }
+    assert len(names) == 1
+
+
 def test_seeds_that_are_reported_are_not_those_that_were_tuned_on() -> None:
-    reported = {case.settings.seed for case in Plan(runs=900).cases()}
+    reported = {case.settings.seed for case in Plan(runs=900, quiet=900).cases()}
     tuned = {case.settings.seed for case in SHORT.cases()}
     assert min(reported) == REPORTED
     assert max(reported) < TUNING == min(tuned)

@@ -136,9 +136,9 @@ def test_lost_work_that_shows_in_c_coord_is_warned_of_long_before_the_bound() ->
         more = 80_000.0 if n >= 30 else 0.0
         told.append(detector.window(replace(window(n, 0.5, more), retries=lost)))
     warned = first(told)
-    assert 31 < warned < 42
+    assert 29 < warned < 40
     assert not told[warned].signs[MARGIN].on
-    assert "above what the load explains" in told[warned].why
+    assert sum(sign.on for sign in told[warned].signs.values()) > 1
     assert "offers per task 1.0" in told[warned].why
 
 
