@@ -10,8 +10,8 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 # Checks that do not depend on each other, and so run side by side.
 CHECKS := lint types imports tests
-# Tests that start a Ray of their own, or programs of the system; here, because plain `pytest` leaves them out.
-SLOW_TESTS := $(wildcard tests/k8s tests/monitoring tests/integration tests/e2e)
+# Tests that simulate for seconds, start a Ray of their own, or programs of the system: plain `pytest` leaves them out.
+SLOW_TESTS := $(wildcard tests/studies tests/k8s tests/monitoring tests/integration tests/e2e)
 
 export PYTHON VENV
 .DEFAULT_GOAL := help

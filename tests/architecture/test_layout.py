@@ -17,7 +17,7 @@ TESTED_ELSEWHERE = {
     "cli/pool": "tests/e2e runs it",
     "cli/status": "tests/e2e runs it",
     "cli/up": "tests/e2e runs it",
-    "bench": "tests/integration runs each benchmark, shortened",
+    "bench": "tests/studies and tests/integration run each benchmark, shortened",
     "core/messages": "plain values",
     "clock": "the machine's clock, and nothing else",
     "engines/stream": "what the engines with a model share; their tests go through it",

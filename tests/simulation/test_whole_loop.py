@@ -475,7 +475,7 @@ def test_what_started_while_its_node_was_being_drained_is_asked_back_too() -> No
 
 TestWholeLoop = WholeLoop.TestCase
 TestWholeLoop.settings = settings(
-    max_examples=300,
+    max_examples=200,
     stateful_step_count=60,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],

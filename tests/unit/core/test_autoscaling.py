@@ -371,7 +371,7 @@ QUICK = ScalingTerms(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(st.lists(st.tuples(st.integers(-3, 10), observations), max_size=12))
 def test_whatever_is_told_the_number_stays_within_bounds_and_steps(
     story: list[tuple[int, Observation]],

@@ -3,7 +3,6 @@
 import io
 import logging
 import sys
-from collections.abc import Iterator
 
 import pytest
 
@@ -12,31 +11,28 @@ from coordsvc.serving.log_lines import begin_log
 LOG = logging.getLogger("coordsvc")
 
 
-@pytest.fixture
-def stderr(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
-    """The process's own; as in a process that has no handlers at all."""
+def process(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+    """Be a process that has no handlers at all; return its own standard error."""
     own = io.StringIO()
     monkeypatch.setattr(sys, "__stderr__", own)
     monkeypatch.setattr(LOG, "propagate", False)
-    yield own
-    LOG.handlers.clear()
+    monkeypatch.setattr(LOG, "handlers", [])  # pytest has put some of its own there
+    return own
 
 
-def test_a_warning_is_written_once_and_past_serve(
-    stderr: io.StringIO, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    kept_back = io.StringIO()
+def test_a_warning_is_written_once_and_past_serve(monkeypatch: pytest.MonkeyPatch) -> None:
+    own, kept_back = process(monkeypatch), io.StringIO()
     monkeypatch.setattr(sys, "stderr", kept_back)
     begin_log()
     begin_log()
     logging.getLogger("coordsvc.serving.app").warning("no keys are asked for")
-    assert stderr.getvalue().count("WARNING coordsvc.serving.app: no keys are asked for") == 1
+    assert own.getvalue().count("WARNING coordsvc.serving.app: no keys are asked for") == 1
     assert kept_back.getvalue() == ""
 
 
-def test_who_has_arranged_for_more_gets_no_second_line(stderr: io.StringIO) -> None:
-    theirs = logging.NullHandler()
+def test_who_has_arranged_for_more_gets_no_second_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    own, theirs = process(monkeypatch), logging.NullHandler()
     LOG.addHandler(theirs)
     begin_log()
     assert LOG.handlers == [theirs]
-    assert stderr.getvalue() == ""
+    assert own.getvalue() == ""
