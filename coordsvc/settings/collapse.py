@@ -23,10 +23,11 @@ class CollapseSettings(Node):
     """Seconds of a window. Some dozens of turns; twice as long for half as many, or the noise of
     single turns hides the trend. A warning needs twenty windows, and looks back at most
     `history`."""
-    history: int = Field(default=24, ge=20, le=1_000)
-    """Windows that are looked at: four minutes. More find slower drifts, and fast ones later."""
-    horizon: float = Field(default=8.0, gt=0, le=1_000)
-    """Windows within which the bound must be about to be crossed. Longer warns earlier, and more
+    history: int = Field(default=26, ge=20, le=1_000)
+    """Windows that are looked at: a bit over four minutes. More find slower drifts, and fast ones later."""
+    horizon: float = Field(default=10.0, gt=0, le=1_000)
+    """Windows within which the bound must be about to be crossed: alone within six, further off with
+    another sign. Longer warns earlier, and more
     often of what does not come: a trend is not for ever."""
     slow_turns: float = Field(default=0.05, gt=0, lt=1)
     """Part of the turns that may be above the bound: 5 %, since a p95 is what is promised."""

@@ -24,7 +24,7 @@ def test_what_depends_on_the_service_reaches_the_detector() -> None:
 @pytest.mark.parametrize(
     ("said", "told"),
     [
-        ({"horizon": 30.0}, "horizon (30.0) is above history (24)"),
+        ({"horizon": 30.0}, "horizon (30.0) is above history (26)"),
         ({"c_coord_s": 0}, "args.collapse.c_coord_s"),
         ({"history": 3}, "args.collapse.history"),
         ({"window": 10}, "args.collapse.window"),
