@@ -3,9 +3,10 @@
 What each sign fails to see is in docs/concepts/collapse.md. The margin says when the bound will be
 crossed, by two looks of many windows that must agree: when it is near, it warns by itself; further
 off chance looks the same, and it takes another sign. So does work that is lost and redone, which
-feeds on itself and is quicker than any trend. The rest is to be watched. Not the second difference of C_coord per offer,
-that was proposed elsewhere: by the law it is negative for an amount of work that is shared out, and
-a constant for work that everybody brings along, so that it says nothing of what is near.
+feeds on itself and is quicker than any trend. The rest is to be watched. Not the second difference
+of C_coord per offer, that was proposed elsewhere: by the law it is negative for an amount of work
+that is shared out, and a constant for work that everybody brings along, so that it says nothing of
+what is near.
 """
 
 from collections import deque

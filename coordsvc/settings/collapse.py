@@ -24,11 +24,12 @@ class CollapseSettings(Node):
     single turns hides the trend. A warning needs twenty windows, and looks back at most
     `history`."""
     history: int = Field(default=26, ge=20, le=1_000)
-    """Windows that are looked at: a bit over four minutes. More find slower drifts, and fast ones later."""
+    """Windows that are looked at: over four minutes. More find slower drifts, and fast ones
+    later."""
     horizon: float = Field(default=10.0, gt=0, le=1_000)
-    """Windows within which the bound must be about to be crossed: alone within six, further off with
-    another sign. Longer warns earlier, and more
-    often of what does not come: a trend is not for ever."""
+    """Windows within which the bound must be about to be crossed; further off than six it takes
+    another sign. Longer warns earlier, and more often of what does not come: a trend is not for
+    ever."""
     slow_turns: float = Field(default=0.05, gt=0, lt=1)
     """Part of the turns that may be above the bound: 5 %, since a p95 is what is promised."""
 
