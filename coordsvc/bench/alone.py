@@ -12,57 +12,19 @@ from dataclasses import replace
 from coordsvc.agents.conductor import Conductor
 from coordsvc.agents.roles import ROLES, Budget
 from coordsvc.agents.worker import Worker
+from coordsvc.bench.open_desk import OpenDesk
 from coordsvc.core.accounting import PhaseEvent, PhaseReport, TurnResult
 from coordsvc.core.dialogue import Phase, PhaseWork, TurnRequest
 from coordsvc.core.errors import CoordinationError
 from coordsvc.core.generation import Chunk, GenerationRequest, Message, Sampling
-from coordsvc.core.guard import Refusal
 from coordsvc.core.offers import Grant
-from coordsvc.core.resources import Resources
-from coordsvc.core.units import SECOND, AgentId, DeskId, Epoch, Micros, NodeId, OfferId
-from coordsvc.core.waits import Wait
+from coordsvc.core.units import SECOND, AgentId, Micros, NodeId
 from coordsvc.ports import Clock, Engine
 from coordsvc.settings import AppSettings
 
 HERE = NodeId("here")
 PATIENCE_US = Micros(3_600 * SECOND)
 """Of a turn: nobody waits for it, and a phase of an hour is a fault."""
-
-
-class GrantingDesk:
-    """The port `OfferDesk`: grants whatever is asked for, at once."""
-
-    def __init__(self, agent: AgentId) -> None:
-        self._agent = agent
-        self._granted = 0
-
-    async def take(self, used: Resources, wait: Wait) -> Grant:
-        """Return a grant of `used`."""
-        del wait
-        self._granted += 1
-        return Grant(
-            epoch=Epoch("alone", 1),
-            offer_id=OfferId(self._granted),
-            use=1,
-            node=HERE,
-            agent=self._agent,
-            desk=DeskId(self._agent),
-            bundle=used,
-        )
-
-    def finished(
-        self, grant: Grant, compute_us: Micros = Micros(0), *, late: bool = False, phase: str = ""
-    ) -> None:
-        """Keep no book."""
-
-    def uncertain(self, grant: Grant) -> None:
-        """Keep no book."""
-
-    def refused(self, grant: Grant, refusal: Refusal) -> None:
-        """Keep no book."""
-
-    def node_lost(self, node: NodeId) -> None:
-        """Keep no book."""
 
 
 class MarkedEngine:
@@ -137,7 +99,7 @@ class Alone:
                 ROLES[agent],
                 dict.fromkeys(Phase, own.demand.resources()),
                 budget,
-                GrantingDesk(agent),
+                OpenDesk(agent, HERE),
                 self._engine,
                 clock,
             )

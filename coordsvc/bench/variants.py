@@ -7,12 +7,9 @@ from typing import Any, cast
 
 from ray import serve
 
-from coordsvc.core.guard import Refusal
-from coordsvc.core.offers import Grant
-from coordsvc.core.resources import Resources
+from coordsvc.bench.open_desk import OpenDesk
 from coordsvc.core.terms import Terms
-from coordsvc.core.units import AgentId, DeskId, Epoch, Micros, NodeId, OfferId
-from coordsvc.core.waits import Wait
+from coordsvc.core.units import AgentId, NodeId
 from coordsvc.ports import OfferDesk
 from coordsvc.serving.actors import AllocatorInRay, AppActors
 from coordsvc.serving.app import AgentDeployment, EngineDeployment, compose
@@ -22,40 +19,6 @@ SERVE_ROUTER = "ray.serve._private.request_router:PowerOfTwoChoicesRequestRouter
 """What Serve 2.60 routes with where nothing else is named."""
 ANYWHERE = cast("NodeId", None)
 """A pin router that is named no node takes turns, as Serve's own does."""
-
-
-class NoDesk:
-    """Lets every phase start at once, wherever the router sends it."""
-
-    def __init__(self, agent: AgentId) -> None:
-        self._agent = agent
-
-    async def take(self, used: Resources, wait: Wait) -> Grant:
-        """Return a grant for nothing in particular."""
-        del wait
-        return Grant(
-            epoch=Epoch("none", 0),
-            offer_id=OfferId(0),
-            use=1,
-            node=ANYWHERE,
-            agent=self._agent,
-            desk=DeskId("none"),
-            bundle=used,
-        )
-
-    def finished(
-        self, grant: Grant, compute_us: Micros = Micros(0), *, late: bool = False, phase: str = ""
-    ) -> None:
-        """Take note of nothing."""
-
-    def uncertain(self, grant: Grant) -> None:
-        """Take note of nothing."""
-
-    def refused(self, grant: Grant, refusal: Refusal) -> None:
-        """Take note of nothing."""
-
-    def node_lost(self, node: NodeId) -> None:
-        """Take note of nothing."""
 
 
 class NoAllocator(AllocatorInRay):
@@ -81,7 +44,7 @@ class DesklessAgent(AgentDeployment):
     def desk(self, agent: AgentId, settings: AppSettings, tenant: str) -> OfferDesk:
         """Return a desk that says yes."""
         del settings, tenant
-        return NoDesk(agent)
+        return OpenDesk(agent, ANYWHERE)
 
 
 def no_desk(args: dict[str, Any]) -> serve.Application:

@@ -28,6 +28,8 @@ Part = Literal[
 ]
 NO_TIME = Micros(0)
 PARTS: tuple[Part, ...] = get_args(Part)
+CAPACITY_PARTS: tuple[Part, ...] = ("offer_wait", "engine_queue", "contention")
+"""Of C_coord: what more engines cure."""
 PART_MEANS: Mapping[Part, str] = {
     "offer_wait": "no offer at hand: the phase waited for the allocator",
     "engine_queue": "waiting inside the engine",

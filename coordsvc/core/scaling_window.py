@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from math import isfinite
 
-from coordsvc.core.accounting import PARTS, Part
+from coordsvc.core.accounting import CAPACITY_PARTS, PARTS
 from coordsvc.core.scaling_report import (
     ALIVE,
     BUSY,
@@ -24,8 +24,6 @@ from coordsvc.core.scaling_report import (
 )
 from coordsvc.core.units import Instant, Micros, since
 
-CAPACITY_PARTS: tuple[Part, ...] = ("offer_wait", "engine_queue", "contention")
-"""Of C_coord: what more engines cure."""
 UNITS_MAX = 1e15
 """A report with more than thirty years in it is none."""
 

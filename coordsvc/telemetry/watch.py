@@ -3,10 +3,9 @@
 import logging
 from math import ceil
 
-from coordsvc.core.accounting import TurnResult
+from coordsvc.core.accounting import CAPACITY_PARTS, TurnResult
 from coordsvc.core.collapse import Detector, DetectorTerms, EarlyWarning, Level
 from coordsvc.core.fleet import WHOLE, States, measures
-from coordsvc.core.scaling_window import CAPACITY_PARTS
 from coordsvc.core.units import SECOND, Instant, Micros, since
 from coordsvc.core.window import Window
 from coordsvc.telemetry.pool import PoolSnapshot
