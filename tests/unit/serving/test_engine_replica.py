@@ -16,7 +16,8 @@ from coordsvc.core.offers import Grant
 from coordsvc.core.resources import Resources
 from coordsvc.core.scaling_report import ALIVE, BUSY, PHASES, REPORTS
 from coordsvc.core.units import SECOND, OfferId
-from coordsvc.serving.engine_replica import CACHED_MAX, REJOIN_S, CachedPrefixes, EngineReplica
+from coordsvc.serving.engine_replica import EngineReplica
+from coordsvc.serving.guarded import REJOIN_S
 from coordsvc.serving.pool import Failure, NodeCard, Watched
 from tests.fakes import FIRST, N1, SECOND_LIFE, FakeEngine, FakePool, Never, Wait, grant, told
 from tests.jumping import LoopClock, passed_us, settle
@@ -338,32 +339,6 @@ async def test_one_is_preempted_and_the_other_goes_on() -> None:
 
 
 # What it has cached
-
-
-def test_the_names_of_conversations_are_news_once() -> None:
-    cached = CachedPrefixes()
-    assert cached.news() is None
-    cached.used("a")
-    cached.used("")
-    assert cached.news() == {"a"}
-    assert cached.news() is None
-    cached.used("a")
-    assert cached.news() is None
-    cached.used("b")
-    assert cached.news() == {"a", "b"}
-
-
-def test_the_conversation_longest_unused_is_forgotten() -> None:
-    cached = CachedPrefixes()
-    for n in range(CACHED_MAX):
-        cached.used(str(n))
-    cached.used("0")
-    cached.used("new")
-    names = cached.news()
-    assert names is not None
-    assert len(names) == CACHED_MAX
-    assert "0" in names
-    assert "1" not in names
 
 
 async def test_a_watch_tells_of_conversations_computed_since_the_last() -> None:
