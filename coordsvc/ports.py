@@ -1,6 +1,6 @@
 """The outside world, as the inside needs it. Each port has one real and one fake of each kind."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from typing import Protocol
 
 from coordsvc.core.accounting import PhaseEvent, PhaseReport, TurnEvent, TurnResult
@@ -11,6 +11,7 @@ from coordsvc.core.guard import Refusal
 from coordsvc.core.offers import Grant
 from coordsvc.core.resources import Resources
 from coordsvc.core.spans import CheckTold, TurnTold
+from coordsvc.core.stretch import Stretch, Stretched
 from coordsvc.core.units import Instant, Micros, NodeId
 from coordsvc.core.waits import Wait
 
@@ -101,6 +102,30 @@ class Agents(Protocol):
         """Yield the phase's pieces (only if `work.stream`), then exactly one `PhaseDone`.
 
         Raises `AgentGone` when the replica dies; `BadRequest`, `Overloaded`, `DeadlinePassed`.
+        """
+        ...
+
+
+class Trainee(Protocol):
+    """An agent's training on one node. One thread at a time uses it."""
+
+    def train(self, stretch: Stretch, stop: Callable[[], bool]) -> Stretched:
+        """Train on to the end of the stretch, or until `stop` says so, and write a checkpoint.
+
+        Raises `BadRequest` for checkpoints that are not of this training, `EngineBroken` where it
+        cannot go on.
+        """
+        ...
+
+
+class Trainers(Protocol):
+    """The nodes that train, as a training agent calls them."""
+
+    async def train(self, stretch: Stretch, grant: Grant) -> Stretched:
+        """Have the stretch trained on the node that the grant names.
+
+        Raises `NodeGone`, `GrantRefused` (what was trained is in a checkpoint, if anything was),
+        and whatever `Trainee.train` raises.
         """
         ...
 

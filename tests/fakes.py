@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from coordsvc.core.accounting import Delta, PhaseDone, PhaseEvent, PhaseReport, TurnResult
-from coordsvc.core.dialogue import PhaseWork
+from coordsvc.core.dialogue import PLANNER, PhaseWork
 from coordsvc.core.errors import CoordinationError, DeadlinePassed, EngineBroken, NodeGone
 from coordsvc.core.exchange import DeskReply, DeskReport
 from coordsvc.core.generation import (
@@ -27,6 +27,7 @@ from coordsvc.core.guard import Refusal
 from coordsvc.core.offers import Grant, Ticket
 from coordsvc.core.resources import Resources
 from coordsvc.core.spans import CheckTold, TurnTold
+from coordsvc.core.stretch import Stretch, Stretched
 from coordsvc.core.units import (
     SECOND,
     AgentId,
@@ -220,6 +221,57 @@ class FakeEngines:
     def prefixes(self) -> list[str]:
         """Return what each call was to go on from."""
         return [line[1].prefix for line in self.asked.read() if line[0] == "run"]
+
+
+class FakeTrainers:
+    """The port `Trainers`: each stretch is answered by the next of its script, or ends in it."""
+
+    def __init__(self, *script: Any) -> None:
+        self.asked = Book()
+        self._script = deque(script)
+
+    async def train(self, stretch: Stretch, grant: Grant) -> Stretched:
+        self.asked.write("train", stretch, grant)
+        match self._script.popleft():
+            case Exception() as error:
+                raise error
+            case Never():
+                await hang()
+            case Stretched() as stretched:
+                return stretched
+        raise AssertionError("nothing else stands in a script")
+
+
+class FakeTrainee:
+    """The port `Trainee`: a step is counted, and calls `between` when it is done."""
+
+    def __init__(self, steps: int, between: Callable[[int], None] = lambda _: None) -> None:
+        self.asked = Book()
+        self._steps = steps
+        self._between = between
+
+    def train(self, stretch: Stretch, stop: Callable[[], bool]) -> Stretched:
+        self.asked.write("train", stretch)
+        step = stretch.begin
+        while step < min(self._steps, stretch.begin + stretch.steps) and not stop():
+            step += 1
+            self._between(step)
+        return trained(step, self._steps, agent=stretch.agent)
+
+
+def trained(
+    step: int, steps: int, agent: AgentId = PLANNER, compute_us: Micros = Micros(SECOND)
+) -> Stretched:
+    """Where a training of `steps` steps stands after `step` of them."""
+    return Stretched(
+        agent=agent,
+        step=step,
+        steps=steps,
+        done=step >= steps,
+        loss=1 / (1 + step),
+        held_out=None,
+        compute_us=compute_us,
+    )
 
 
 def a_wait(

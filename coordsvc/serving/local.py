@@ -18,6 +18,7 @@ from typing import Any
 import ray
 from ray import serve
 from ray.serve.context import _get_global_client
+from ray.serve.handle import DeploymentHandle
 from ray.serve.schema import ApplicationStatusOverview, ServeDeploySchema
 
 from coordsvc.core.errors import EngineBroken
@@ -112,6 +113,23 @@ class LocalService:
         for name in self._apps:
             self._wait(name, say)
         return {one["name"]: self._running(one) for one in wanted["applications"]}
+
+    def run(
+        self, application: serve.Application, name: str, say: Callable[[str], None]
+    ) -> tuple[DeploymentHandle[Any], str]:
+        """Run an application without a door until it is ready.
+
+        Returns the handle of its first deployment, and where its metrics are.
+        """
+        self._apps.append(name)
+        say(f"starting {name}")
+        try:
+            handle: DeploymentHandle[Any] = serve.run(application, name=name, route_prefix=None)
+        except RuntimeError as error:  # Serve's word for a deployment that failed
+            found = serve.status().applications.get(name)
+            cause = _cause(found) if found is not None else str(error)
+            raise EngineBroken(f"{name} did not start: {cause}") from error
+        return handle, f"http://{self._ports.host}:{_metrics_port(name)}/metrics"
 
     def stop(self) -> None:
         """End what was started here, and nothing else; calling it twice does no harm."""

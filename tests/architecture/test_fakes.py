@@ -16,6 +16,8 @@ FAKES: dict[str, type[Any]] = {
     "Engines": fakes.FakeEngines,
     "OfferDesk": fakes.FakeDesk,
     "Agents": fakes.FakeAgents,
+    "Trainee": fakes.FakeTrainee,
+    "Trainers": fakes.FakeTrainers,
     "TurnRecorder": fakes.FakeRecorder,
     "TurnTracer": fakes.FakeTracer,
     "Turns": FakeTurns,

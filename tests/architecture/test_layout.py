@@ -25,6 +25,8 @@ TESTED_ELSEWHERE = {
     "engines/transformers_runtime": "needs the library and a model: tests/integration",
     "ports": "nothing but protocols",
     "serving/actors": "needs Ray: tests/integration starts it",
+    "serving/training_app": "needs Ray: tests/integration/test_training_pool.py",
+    "serving/training_calls": "needs Ray: tests/integration/test_training_pool.py",
     "serving/agent_calls": "needs Serve: tests/integration",
     "serving/app": "needs Serve: tests/integration",
     "serving/autoscaling": "needs Serve: tests/integration",
