@@ -16,6 +16,8 @@ SECOND_NS = 1_000_000_000
 class Answered:
     """One request and its end."""
 
+    number: int
+    """Which of the requests it was."""
     status: int
     latency_s: float
     body: Any
@@ -51,7 +53,7 @@ async def closed_loop(
 
         async def client() -> None:
             for number in numbers:
-                seen.answers.append(await _ask(session, url, bodies(number)))
+                seen.answers.append(await _ask(session, url, number, bodies(number)))
 
         started = time.perf_counter_ns()
         await asyncio.gather(*(client() for _ in range(clients)))
@@ -59,12 +61,14 @@ async def closed_loop(
     return seen
 
 
-async def _ask(session: aiohttp.ClientSession, url: str, body: dict[str, Any]) -> Answered:
+async def _ask(
+    session: aiohttp.ClientSession, url: str, number: int, body: dict[str, Any]
+) -> Answered:
     started = time.perf_counter_ns()
     async with session.post(f"{url}/v1/chat/completions", json=body) as answer:
         document = await answer.json(content_type=None)
     taken = (time.perf_counter_ns() - started) / SECOND_NS
-    return Answered(status=answer.status, latency_s=taken, body=document)
+    return Answered(number=number, status=answer.status, latency_s=taken, body=document)
 
 
 def percentile(values: Sequence[float], rank: float) -> float:

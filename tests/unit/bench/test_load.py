@@ -39,7 +39,10 @@ def test_a_percentile_is_one_of_the_values_and_rises_with_its_rank(
 
 
 def test_a_loop_s_rate_and_latencies() -> None:
-    answers = [Answered(status=200, latency_s=spent, body=None) for spent in (0.2, 0.1, 0.3)]
+    answers = [
+        Answered(number=n, status=200, latency_s=spent, body=None)
+        for n, spent in enumerate((0.2, 0.1, 0.3))
+    ]
     loop = Loop(answers=answers, elapsed_s=1.5)
     assert loop.per_second == 2.0
     assert loop.latencies_s == [0.2, 0.1, 0.3]
