@@ -28,7 +28,7 @@ from coordsvc.core.dialogue import (
     Verdict,
 )
 from coordsvc.core.errors import AgentGone, CoordinationError, DeadlinePassed
-from coordsvc.core.generation import prefix_key
+from coordsvc.core.generation import prefix_key, under_adapter
 from coordsvc.core.spans import CLIENT_GONE
 from coordsvc.core.units import MILLISECOND, SECOND, Instant, Micros, NodeId, after, since
 from coordsvc.ports import Agents, Clock, TurnRecorder, TurnTracer
@@ -180,6 +180,9 @@ class Conductor:
 
     def _work(self, turn: Turn, run: Run, prefix: str, *, stream: bool) -> PhaseWork:
         request = turn.request
+        adapter = self._rules.adapter(run.agent)
+        key = under_adapter(turn.prefix_key, adapter)
+        alike = [span.report for span in turn.spans if span.report.adapter == adapter]
         return PhaseWork(
             turn_id=request.turn_id,
             run=run,
@@ -189,9 +192,10 @@ class Conductor:
             stream=stream,
             left_us=Micros(max(0, turn.deadline - self._clock.now())),
             prefix=prefix,
-            warm_tokens=max((span.report.shared_tokens for span in turn.spans), default=0),
-            near=turn.spans[-1].report.node if turn.spans else self._homes.get(turn.prefix_key),
-            prefix_key=turn.prefix_key,
+            warm_tokens=max((report.shared_tokens for report in alike), default=0),
+            near=alike[-1].node if alike else self._homes.get(key),
+            prefix_key=key,
+            adapter=adapter,
             turn_us=since(turn.arrived, self._clock.now()),
             attained_us=Micros(sum(span.report.compute_us for span in turn.spans)),
             cost_us=self._costs.of(run.phase),
@@ -219,8 +223,9 @@ class Conductor:
             turn.spoke = done
         self._costs.took(run.phase, done.report.compute_us)
         if done.report.node is not None:
-            self._homes[turn.prefix_key] = done.report.node
-            self._homes.move_to_end(turn.prefix_key)
+            key = under_adapter(turn.prefix_key, done.report.adapter)
+            self._homes[key] = done.report.node
+            self._homes.move_to_end(key)
             if len(self._homes) > self._limits.homes_remembered_max:
                 self._homes.popitem(last=False)
 

@@ -75,6 +75,7 @@ def _request(
     again = (last,) if repeat and len(last.text) <= REPEATED_CHARS_MAX else ()
     return GenerationRequest(
         prefix_key=work.prefix_key,
+        adapter=work.adapter,
         messages=(*common, Message("system", instruction), *again),
         max_new_tokens=max_tokens,
         sampling=sampling,

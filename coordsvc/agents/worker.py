@@ -187,6 +187,7 @@ class Worker:
                 shared_tokens=report.shared_tokens,
                 output_tokens=report.output_tokens,
                 emulated=report.emulated,
+                adapter=work.adapter,
                 offers=tuple(phase.offers),
             ),
         )

@@ -4,7 +4,19 @@ import sys
 
 import typer
 
-from coordsvc.cli import calibrate, chat, explain, keys, pool, replay, simulate, status, top, up
+from coordsvc.cli import (
+    calibrate,
+    chat,
+    explain,
+    keys,
+    pool,
+    replay,
+    simulate,
+    status,
+    top,
+    train,
+    up,
+)
 from coordsvc.cli.bench import (
     account,
     allocator,
@@ -34,6 +46,7 @@ app.add_typer(pool.app, name="pool")
 app.add_typer(keys.app, name="keys")
 app.command("simulate")(simulate.simulate)
 app.command("calibrate")(calibrate.calibrate)
+app.add_typer(train.app, name="train")
 
 bench_app = typer.Typer(help="Measurements; each prints one JSON object.", no_args_is_help=True)
 bench_app.command("overhead")(overhead.overhead)

@@ -85,6 +85,8 @@ class PhaseReport:
     shared_tokens: int = 0
     output_tokens: int = 0
     emulated: bool = False
+    adapter: str = ""
+    """Under whose adapter its tokens were computed; none: the base."""
     offers: tuple[OfferTaken, ...] = ()
     """Each offer taken, in order; told of traced turns only, so that others do not pay for it."""
 

@@ -70,14 +70,15 @@ def baseline_us(phases: Sequence[PhaseReport], baseline: Baseline | None) -> Mic
 def predictions(phases: Sequence[PhaseReport], profile: SoloProfile) -> Iterator[Micros]:
     """Yield what `profile` predicts for each phase of a turn, run one after another alone.
 
-    Cached is what was found so, and at least what an earlier phase of the turn has left: a single
-    process has one cache.
+    Cached is what was found so, and at least what an earlier phase of the turn has left under the
+    same adapter: a single process has one cache for each.
     """
-    warm = 0
+    warm: dict[str, int] = {}
     for report in phases:
-        cached = min(max(report.cached_tokens, warm), report.prompt_tokens)
+        left = warm.get(report.adapter, 0)
+        cached = min(max(report.cached_tokens, left), report.prompt_tokens)
         yield profile.predict(report.prompt_tokens - cached, report.output_tokens)
-        warm = max(warm, report.shared_tokens)
+        warm[report.adapter] = max(left, report.shared_tokens)
 
 
 def differences(measured_on: Fingerprint, here: Fingerprint) -> tuple[str, ...]:

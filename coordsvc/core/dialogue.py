@@ -88,6 +88,12 @@ class Rules:
     agents: tuple[AgentId, ...] = (PLANNER, RESPONDER, CHECKER)
     revisions_max: int = 1
     """Revisions before the turn gives up and sends the best draft; each costs two phases."""
+    adapted: frozenset[AgentId] = frozenset()
+    """Who speaks through an adapter of their own."""
+
+    def adapter(self, agent: AgentId) -> str:
+        """Return the name of the agent's adapter: its own; none if the base speaks for it."""
+        return agent if agent in self.adapted else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,11 +135,14 @@ class PhaseWork:
     prefix: str = ""
     """What of the reply has been sent already, by a replica that died."""
     warm_tokens: int = 0
-    """The longest prefix of the conversation that this turn has left in any node's cache."""
+    """The longest prefix of the conversation that this turn has left in any node's cache, under
+    the same adapter: what another has computed is of no use."""
     near: NodeId | None = None
     """The node whose cache that is: an offer there is taken first, if one is in hand."""
     prefix_key: str = ""
-    """Names the conversation, among the prefixes that nodes have cached."""
+    """Names the conversation under this adapter, among the prefixes that nodes have cached."""
+    adapter: str = ""
+    """Whose adapter speaks; none lets the base speak."""
     turn_us: Micros = Micros(0)
     """How long ago the turn arrived."""
     attained_us: Micros = Micros(0)

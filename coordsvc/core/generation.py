@@ -49,6 +49,8 @@ class GenerationRequest:
     """Tokens beyond this request that the turn will need; refused now rather than half way."""
     prefix_key: str = ""
     """Names the conversation that the prompt begins with, wherever it is cached."""
+    adapter: str = ""
+    """The agent whose adapter is to speak; none lets the base speak."""
 
 
 def prefix_key(conversation: Sequence[Message]) -> str:
@@ -59,6 +61,11 @@ def prefix_key(conversation: Sequence[Message]) -> str:
         if message.speaker == "user":
             break
     return digest.hexdigest()
+
+
+def under_adapter(prefix: str, adapter: str) -> str:
+    """Return the name of a prefix as computed under an adapter: of no use to any other."""
+    return f"{prefix}@{adapter}" if adapter else prefix
 
 
 def going_on(request: GenerationRequest, prefix_tokens: int) -> GenerationRequest:

@@ -42,5 +42,9 @@ def build(settings: EngineSettings) -> Engine:
             f"try: pip install 'coordsvc[{kind.extra}]'"
         )
         raise EngineBroken(msg)
-    module = import_module(f"coordsvc.engines.{settings.kind}")
-    return cast("Engine", getattr(module, kind.name)(settings))
+    place: str = settings.kind
+    name = kind.name
+    if settings.kind == "openvino" and settings.adapters:
+        place, name = "by_agent", "ByAgentEngine"
+    module = import_module(f"coordsvc.engines.{place}")
+    return cast("Engine", getattr(module, name)(settings))

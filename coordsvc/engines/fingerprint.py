@@ -28,7 +28,7 @@ LIBRARIES: Mapping[str, tuple[str, ...]] = {
     "vllm": ("torch", "vllm"),
 }
 """Whose versions an engine's speed may change with."""
-TOLD_APART = frozenset({"kind", "model"})
+TOLD_APART = frozenset({"kind", "model", "adapters"})
 """Settings that have facts of their own."""
 CHANGE_NO_TIME = frozenset({"waiting_max", "stall_ms_max", "calibration_repeats", "profile"})
 """Settings that a request alone on its engine does not feel. A declared profile is only a claim."""
@@ -53,6 +53,7 @@ def fingerprint(settings: EngineSettings, root: Path = Path("/")) -> dict[str, s
         "engine": settings.kind,
         "model": settings.model,
         "model_files": _model_files(settings),
+        **_adapters(settings),
         **{f"settings.{name}": _short(value) for name, value in told.items()},
         **{f"version.{name}": _version(name) for name in LIBRARIES.get(settings.kind, ())},
         "version.coordsvc": coordsvc.__version__,
@@ -120,6 +121,18 @@ def _model_files(settings: EngineSettings) -> str:
         case OpenVinoSettings() | TransformersSettings() | VllmSettings():
             found = find(settings.model, hub=settings.kind != "openvino")
             return model_digest(found) if isinstance(found, Path) else "of the hub"
+
+
+def _adapters(settings: EngineSettings) -> dict[str, str]:
+    """Return each adapter's files; nothing for an engine without."""
+    match settings:
+        case EmulatedSettings() | ScriptedSettings():
+            return {}
+        case OpenVinoSettings() | TransformersSettings() | VllmSettings():
+            return {
+                f"adapter.{agent}": model_digest(Path(folder).expanduser())
+                for agent, folder in sorted(settings.adapters.items())
+            }
 
 
 def _accelerator(settings: EngineSettings, root: Path) -> str:

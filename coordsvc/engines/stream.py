@@ -32,6 +32,8 @@ class Work:
     json_schema: str | None = None
     ignore_end: bool = False
     """True goes on beyond the end-of-text token, so that a calibration run has a known length."""
+    adapter: str = ""
+    """Whose adapter computes it; none: the base."""
 
 
 class Handle(Protocol):

@@ -5,6 +5,8 @@ head of the queue that sample alike run together, in one thread, in lock-step. A
 thread hands over one id a row in a single call to the event loop, which makes text of them. A row
 that is over (its end, its limit, its consumer gone) is told to the library at the next step; its
 place stays empty until the batch ends. There is no prefix cache: `cached_tokens` is always 0.
+Adapters: one base, and each row of a batch has its own adapter or none; who shares a batch does not
+depend on it. Where there are adapters, the solo cost is that of a request under one.
 
 Limits. A JSON schema is not enforced: it is added to the last message as an instruction, and the
 reply is whatever the model makes of it. Nothing is raised; agents parse with tolerance. A seed
@@ -29,6 +31,7 @@ from coordsvc.core.generation import (
 )
 from coordsvc.core.units import MILLISECOND, Instant, Micros
 from coordsvc.engines import calibration
+from coordsvc.engines.adapters import require_known
 from coordsvc.engines.chat_text import ChatText, Prompt, require_fit
 from coordsvc.engines.json_schemas import require_schema
 from coordsvc.engines.settings import TransformersSettings
@@ -74,7 +77,11 @@ class TransformersEngine:
             context_tokens=runtime.context_tokens,
             batch_max=self._settings.batch_max,
             profile=self._profile,
-            attributes={"device": self._settings.device, "dtype": self._settings.dtype},
+            attributes={
+                "device": self._settings.device,
+                "dtype": self._settings.dtype,
+                "adapters": ",".join(sorted(self._settings.adapters)) or "none",
+            },
         )
 
     async def generate(self, request: GenerationRequest) -> AsyncGenerator[Chunk]:
@@ -83,12 +90,16 @@ class TransformersEngine:
         self.check()
         assert self._runtime is not None
         assert self._chat is not None
+        require_known(request.adapter, self._settings.adapters)
         request = _with_schema(request)
         prompt = self._chat.encode(request)
         request = going_on(request, prompt.prefix_tokens)
         require_fit(request, len(prompt.ids), self._runtime.context_tokens)
         work = Work(
-            ids=prompt.ids, max_new_tokens=request.max_new_tokens, sampling=request.sampling
+            ids=prompt.ids,
+            max_new_tokens=request.max_new_tokens,
+            sampling=request.sampling,
+            adapter=request.adapter,
         )
         async with aclosing(self._serve(request, prompt, work, arrived)) as chunks:
             async for chunk in chunks:
@@ -115,11 +126,14 @@ class TransformersEngine:
     async def _calibrate(self, runtime: Runtime) -> SoloProfile:
         """Return the solo cost, measured through the engine itself."""
         usable = runtime.tokens.usable()
+        adapter = min(self._settings.adapters, default="")
 
         async def run(trial: calibration.Trial, seed: int) -> Micros:
             ids = calibration.prompt(seed, trial.prompt_tokens, usable)
             request = GenerationRequest(messages=(), max_new_tokens=trial.output_tokens)
-            work = Work(ids=ids, max_new_tokens=trial.output_tokens, ignore_end=True)
+            work = Work(
+                ids=ids, max_new_tokens=trial.output_tokens, ignore_end=True, adapter=adapter
+            )
             took = Micros(0)
             async for chunk in self._serve(request, Prompt(ids, 0), work, self._clock.now()):
                 took = chunk.report.compute_us if chunk.report else took

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from coordsvc.core.errors import EngineBroken
+from coordsvc.engines.adapters import Adapter, read_all, require_shapes
 from coordsvc.engines.hf_tokens import HfText, HfTokens
 from coordsvc.engines.models import find
 from coordsvc.engines.settings import TransformersSettings
@@ -34,8 +35,10 @@ class Runtime(Protocol):
 def load(settings: TransformersSettings) -> Runtime:
     """Return the model, loaded; raise `EngineBroken` if it cannot be."""
     model = find(settings.model, hub=True)
+    # Before the base, which takes longest to load.
+    adapters = read_all(settings.adapters, model)
     try:
-        return TransformersRuntime(settings, model)
+        return TransformersRuntime(settings, model, adapters)
     except (ImportError, OSError, RuntimeError, ValueError) as error:
         msg = f"transformers cannot load {model}: {error}"
         raise EngineBroken(msg) from error
@@ -44,7 +47,9 @@ def load(settings: TransformersSettings) -> Runtime:
 class TransformersRuntime:
     """The real model."""
 
-    def __init__(self, settings: TransformersSettings, model: Path | str) -> None:
+    def __init__(
+        self, settings: TransformersSettings, model: Path | str, adapters: tuple[Adapter, ...] = ()
+    ) -> None:
         # Here and not above, so that this module's types can be had without the libraries.
         import torch  # noqa: PLC0415
         import transformers  # noqa: PLC0415
@@ -59,6 +64,9 @@ class TransformersRuntime:
         self._tokenizer: Any = transformers.AutoTokenizer.from_pretrained(**where)
         weights = getattr(torch, settings.dtype)
         loaded = transformers.AutoModelForCausalLM.from_pretrained(**where, dtype=weights)
+        self._adapted = bool(adapters)
+        if adapters:
+            loaded = _with_adapters(loaded, adapters, model)
         self._model: Any = loaded.to(settings.device).eval()
         self.tokens = HfTokens(self._tokenizer)
         self.end_ids = _end_ids(self._model.generation_config, self._tokenizer)
@@ -81,12 +89,15 @@ class TransformersRuntime:
         if first.sampling.temperature > 0:
             seed = first.sampling.seed
             torch.manual_seed(secrets.randbits(31) if seed is None else seed % (1 << 63))
+        # Row by row; peft computes each row's own product and adds it to the base's.
+        names = [work.adapter or "__base__" for work in batch]
         with torch.inference_mode():
             self._model.generate(
-                torch.tensor(rows, device=self._model.device),
+                input_ids=torch.tensor(rows, device=self._model.device),
                 attention_mask=torch.tensor(masks, device=self._model.device),
                 generation_config=self._config(batch, filler),
                 stopping_criteria=self._library.StoppingCriteriaList([_Stepper(torch, step)]),
+                **({"adapter_names": names} if self._adapted else {}),
             )
 
     def _config(self, batch: list[Work], filler: int) -> Any:
@@ -102,6 +113,44 @@ class TransformersRuntime:
         return self._library.GenerationConfig(
             max_new_tokens=most, eos_token_id=sorted(self.end_ids), pad_token_id=filler, **chosen
         )
+
+
+def _with_adapters(loaded: Any, adapters: tuple[Adapter, ...], model: Path | str) -> Any:
+    """Return the base with every adapter beside its layers."""
+    try:
+        from peft import PeftModel  # noqa: PLC0415
+    except ImportError as error:
+        msg = f"adapters need peft ({error}); try: pip install 'coordsvc[transformers]'"
+        raise EngineBroken(msg) from error
+    shapes = {
+        name: tuple(layer.weight.shape)
+        for name, layer in loaded.named_modules()
+        if getattr(layer, "weight", None) is not None
+    }
+    for adapter in adapters:
+        require_shapes(adapter, shapes, model)
+    first, *others = adapters
+    adapted = PeftModel.from_pretrained(loaded, str(first.folder), adapter_name=first.agent)
+    for adapter in others:
+        adapted.load_adapter(str(adapter.folder), adapter_name=adapter.agent)
+    for adapter in adapters:
+        _require_taken(adapted, adapter)
+    return adapted
+
+
+def _require_taken(adapted: Any, adapter: Adapter) -> None:
+    """Raise `EngineBroken` if peft has left out a layer, which it does without a word."""
+    taken = {
+        name.removeprefix("base_model.model.")
+        for name, layer in adapted.named_modules()
+        if adapter.agent in getattr(layer, "lora_A", ())
+    }
+    if left := sorted(set(adapter.layers()) - taken):
+        msg = (
+            f"engine.adapters.{adapter.agent} ({adapter.folder}): its weights have {left[0]}, "
+            "which the target_modules of its adapter_config.json leave out; train or save it anew"
+        )
+        raise EngineBroken(msg)
 
 
 class _Stepper:

@@ -9,13 +9,17 @@ in a user's text stay text), chunks in time, and the report. Queue time comes fr
 metrics where it gives them: `queued_ts` and `scheduled_ts` are one process's clock, and only their
 difference is used. All else between arrival and last token counts as computing; calibration sees
 the same. A JSON schema with a prefix goes on unconstrained: a grammar cannot begin half way.
+
+Adapters go with each request, and vLLM keeps their prefix caches apart. Where there are adapters,
+the solo cost is that of a request under one. This part has not been run on vLLM at all.
 """
 
 import asyncio
 import itertools
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from coordsvc.clock import MonotonicClock
@@ -31,6 +35,13 @@ from coordsvc.core.generation import (
 )
 from coordsvc.core.units import MILLISECOND, Instant, Micros, after, seconds, since
 from coordsvc.engines import calibration
+from coordsvc.engines.adapters import (
+    Adapter,
+    folder_shapes,
+    read_all,
+    require_known,
+    require_shapes,
+)
 from coordsvc.engines.chat_text import ChatText, Prompt, require_fit
 from coordsvc.engines.hf_tokens import HfTokens
 from coordsvc.engines.json_schemas import require_schema
@@ -40,6 +51,8 @@ from coordsvc.engines.settings import VllmSettings
 from coordsvc.ports import Clock
 
 _NO_PROFILE = SoloProfile(start_us=0.0, prefill_us=0.0, decode_us=0.0)
+RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
+"""The highest ranks that vLLM can be told of; its memory for adapters grows with it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +73,8 @@ class Library:
     """What it raises when one request failed and others go on."""
     refused: tuple[type[BaseException], ...]
     """What it raises when a request cannot be served."""
+    adapters: Mapping[str, Any] = field(default_factory=dict)
+    """A `LoRARequest` for each agent that has an adapter."""
 
 
 def load(settings: VllmSettings) -> Library:
@@ -67,12 +82,15 @@ def load(settings: VllmSettings) -> Library:
     from vllm import SamplingParams, TokensPrompt  # noqa: PLC0415
     from vllm.engine.arg_utils import AsyncEngineArgs  # noqa: PLC0415
     from vllm.exceptions import VLLMClientError  # noqa: PLC0415
+    from vllm.lora.request import LoRARequest  # noqa: PLC0415
     from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams  # noqa: PLC0415
     from vllm.v1.engine.async_llm import AsyncLLM  # noqa: PLC0415
     from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError  # noqa: PLC0415
 
+    model = find(settings.model, hub=True)
+    adapters = checked_adapters(settings, model)
     arguments = AsyncEngineArgs(
-        model=str(find(settings.model, hub=True)),
+        model=str(model),
         max_num_seqs=settings.batch_max,
         max_model_len=settings.context_tokens,
         gpu_memory_utilization=settings.memory_fraction,
@@ -84,6 +102,7 @@ def load(settings: VllmSettings) -> Library:
         # Without these there are no queue times in a request's output.
         disable_log_stats=False,
         enable_log_requests=False,
+        **lora_arguments(adapters),
     )
     try:
         engine = AsyncLLM.from_engine_args(arguments)
@@ -99,7 +118,34 @@ def load(settings: VllmSettings) -> Library:
         dead=(EngineDeadError,),
         failed=(EngineGenerateError,),
         refused=(ValueError, VLLMClientError),
+        adapters={
+            # vLLM tells adapters apart by the number, and 0 is the base.
+            adapter.agent: LoRARequest(adapter.agent, number, str(adapter.folder))
+            for number, adapter in enumerate(adapters, start=1)
+        },
     )
+
+
+def checked_adapters(settings: VllmSettings, model: Path | str) -> tuple[Adapter, ...]:
+    """Return the adapters; raise `EngineBroken` if one is not for this model, where that shows."""
+    adapters = read_all(settings.adapters, model)
+    shapes = folder_shapes(model) if isinstance(model, Path) and model.is_dir() else {}
+    if shapes:
+        for adapter in adapters:
+            require_shapes(adapter, shapes, model)
+    return adapters
+
+
+def lora_arguments(adapters: tuple[Adapter, ...]) -> dict[str, Any]:
+    """Return vLLM's settings for these adapters; all of them may be in one batch."""
+    if not adapters:
+        return {}
+    highest = max(adapter.rank for adapter in adapters)
+    return {
+        "enable_lora": True,
+        "max_loras": len(adapters),
+        "max_lora_rank": min(rank for rank in RANKS if rank >= highest),
+    }
 
 
 class VllmEngine:
@@ -138,7 +184,10 @@ class VllmEngine:
             context_tokens=self._context_tokens,
             batch_max=self._settings.batch_max,
             profile=self._profile,
-            attributes={"dtype": self._settings.dtype},
+            attributes={
+                "dtype": self._settings.dtype,
+                "adapters": ",".join(sorted(library.adapters)) or "none",
+            },
         )
 
     async def generate(self, request: GenerationRequest) -> AsyncGenerator[Chunk]:
@@ -146,6 +195,8 @@ class VllmEngine:
         arrived = self._clock.now()
         self.check()
         assert self._chat is not None
+        assert self._library is not None
+        require_known(request.adapter, self._library.adapters)
         if request.json_schema is not None:
             require_schema(request.json_schema)
         prompt = self._chat.encode(request)
@@ -180,10 +231,13 @@ class VllmEngine:
     async def _calibrate(self, tokens: HfTokens) -> SoloProfile:
         """Return the solo cost, measured through vLLM itself."""
         usable = tokens.usable()
+        adapter = min(self._settings.adapters, default="")
 
         async def run(trial: calibration.Trial, seed: int) -> Micros:
             ids = calibration.prompt(seed, trial.prompt_tokens, usable)
-            request = GenerationRequest(messages=(), max_new_tokens=trial.output_tokens)
+            request = GenerationRequest(
+                messages=(), max_new_tokens=trial.output_tokens, adapter=adapter
+            )
             took = Micros(0)
             arrived = self._clock.now()
             async for chunk in self._serve(request, Prompt(ids, 0), arrived, ignore_end=True):
@@ -208,6 +262,7 @@ class VllmEngine:
             library.prompt(prompt_token_ids=prompt.ids),
             self._sampling(library, request, ignore_end=ignore_end),
             f"coordsvc-{next(self._numbers)}",
+            lora_request=library.adapters.get(request.adapter),
         )
         unsent, made, sent_at = "", 0, None
         chunk_us = Micros(self._settings.chunk_ms * MILLISECOND)

@@ -46,8 +46,6 @@ class TrainingPool:
     nodes: int
     on_gpu: bool
     """Each node's placement group has a GPU; else a CPU core."""
-    share: float
-    """What part of a node each agent's training takes: at 0.5, two train there at once."""
     stretch_steps: int
     """Steps under one grant."""
     terms: Terms = Terms()
@@ -55,13 +53,11 @@ class TrainingPool:
     decision_log: DecisionLogTerms | None = None
 
     def capacity(self) -> Resources:
-        """Return what a node offers: one accelerator."""
-        return Resources(gpu_milli=MILLI) if self.on_gpu else Resources(cpu_milli=MILLI)
+        """Return what a node offers, and a stretch takes: one accelerator, whole.
 
-    def demand(self) -> Resources:
-        """Return what a stretch takes."""
-        part = round(self.share * MILLI)
-        return Resources(gpu_milli=part) if self.on_gpu else Resources(cpu_milli=part)
+        Torch has one source of chance in a process, so two would not be repeatable side by side.
+        """
+        return Resources(gpu_milli=MILLI) if self.on_gpu else Resources(cpu_milli=MILLI)
 
     def bundle(self) -> dict[str, float]:
         """Return what Ray sets aside for a node."""
@@ -134,7 +130,7 @@ async def train(
             Desk(
                 desk=DeskId(f"training/{agent}"),
                 agent=agent,
-                bundle=pool.demand(),
+                bundle=pool.capacity(),
                 terms=DESK_TERMS,
             ),
             RayPool(APP),
@@ -145,7 +141,7 @@ async def train(
     for desk in desks.values():
         desk.start()
     agents = {
-        agent: TrainingAgent(agent, pool.demand(), pool.stretch_steps, desk, trainers, clock)
+        agent: TrainingAgent(agent, pool.capacity(), pool.stretch_steps, desk, trainers, clock)
         for agent, desk in desks.items()
     }
     told = together(agents, begin)

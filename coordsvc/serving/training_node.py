@@ -1,7 +1,8 @@
 """A node that trains: an accelerator on which agents' training runs under their grants.
 
-What runs in the thread cannot be cancelled: it is asked to stop, does so after the step it is at,
-and writes a checkpoint. Only then has its grant ended, for until then it computes.
+There is one thread, as torch has one source of chance in a process. What runs there cannot be
+cancelled: it is asked to stop, does so after the step it is at, and writes a checkpoint. Only then
+has its grant ended, for until then it computes.
 """
 
 import asyncio
@@ -38,10 +39,8 @@ class TrainingNode(GuardedNode):
         super().__init__(node, capacity, pool, clock)
         self._load = load
         self._attributes = dict(attributes)
-        self._threads = ThreadPoolExecutor(thread_name_prefix="train")
+        self._threads = ThreadPoolExecutor(1, thread_name_prefix="train")
         self._trainees: dict[AgentId, Trainee] = {}
-        self._alone: dict[AgentId, asyncio.Lock] = {}
-        """Two grants of one agent do not train it twice."""
 
     def start(self) -> None:
         """Begin to ask to be joined; the running loop is the node's from now on."""
@@ -69,18 +68,17 @@ class TrainingNode(GuardedNode):
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _stretched(self, stretch: Stretch) -> AsyncGenerator[Stretched]:
-        async with self._alone.setdefault(stretch.agent, asyncio.Lock()):
-            stop = Event()
-            loop = asyncio.get_running_loop()
-            training = loop.run_in_executor(self._threads, self._train, stretch, stop.is_set)
-            try:
-                end = await asyncio.shield(training)
-            except asyncio.CancelledError:
-                stop.set()
-                with suppress(Exception):  # nobody is left to hear of it
-                    await training
-                raise
-            yield end
+        stop = Event()
+        loop = asyncio.get_running_loop()
+        training = loop.run_in_executor(self._threads, self._train, stretch, stop.is_set)
+        try:
+            end = await asyncio.shield(training)
+        except asyncio.CancelledError:
+            stop.set()
+            with suppress(Exception):  # nobody is left to hear of it
+                await training
+            raise
+        yield end
 
     def _train(self, stretch: Stretch, stop: Callable[[], bool]) -> Stretched:
         if stretch.agent not in self._trainees:

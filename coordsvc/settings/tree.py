@@ -214,6 +214,16 @@ class AppSettings(Node):
                     )
         return self
 
+    @model_validator(mode="after")
+    def _adapters_are_for_agents(self) -> Self:
+        agents = {str(agent) for agent in self.agents.by_id()}
+        if strangers := set(getattr(self.engine, "adapters", {})) - agents:
+            raise ValueError(
+                f"engine.adapters names {min(strangers)!r}, which is no agent; "
+                f"there are {', '.join(sorted(agents))}"
+            )
+        return self
+
     def _or_tenant(self) -> str:
         return " and no tenant" if self.tenants else ""
 
@@ -280,9 +290,18 @@ class AppSettings(Node):
                 )
         return self
 
+    def _adapted(self) -> frozenset[AgentId]:
+        """Return the agents that have an adapter."""
+        named = getattr(self.engine, "adapters", {})
+        return frozenset(agent for agent in self.agents.by_id() if agent in named)
+
     def rules(self) -> Rules:
         """Return the shape of a turn."""
-        return Rules(agents=tuple(self.agents.by_id()), revisions_max=self.dialogue.revisions_max)
+        return Rules(
+            agents=tuple(self.agents.by_id()),
+            revisions_max=self.dialogue.revisions_max,
+            adapted=self._adapted(),
+        )
 
     def terms(self) -> Terms:
         """Return the allocator's terms."""

@@ -47,6 +47,15 @@ TESTED_ELSEWHERE = {
     "serving/http/replies": "what the door says: test_chat.py and test_stream.py",
     "serving/http/request": "what a turn was asked: test_chat.py",
     "settings/bundle": "amounts: test_tree.py",
+    "training/learner": "needs the libraries: tests/integration/test_training.py",
+    "training/libraries": "imports them: tests/integration/test_training.py",
+    "training/origin": "needs the libraries and a model: tests/integration/test_training.py",
+    "cli/train/evaluate": "needs the libraries: tests/integration/test_training.py",
+    "cli/train/finetune": "needs the libraries: tests/integration/test_training.py",
+    "cli/train/prompts": "needs Ray: tests/integration/test_training_together.py",
+    "cli/train/together": "needs Ray: tests/integration/test_training_together.py",
+    "training/travelling": "needs the libraries: tests/integration/test_training_together.py",
+    "cli/train/quantise": "needs the libraries: tests/integration/test_training.py",
     "serving/http/wire": "slow readers and hang-ups: test_stream.py",
 }
 """Sources (or folders of them) that need no unit test of the same name, and why."""

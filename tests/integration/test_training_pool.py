@@ -74,7 +74,6 @@ def pool(services: Services, tmp_path: Path) -> Iterator[TrainingPool]:
     yield TrainingPool(
         nodes=2,
         on_gpu=False,
-        share=1.0,
         stretch_steps=10,
         metrics=MetricsSettings(port=0),
         decision_log=log,

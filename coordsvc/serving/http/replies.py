@@ -182,6 +182,7 @@ def _phase(report: PhaseReport) -> Json:
         "shared_tokens": report.shared_tokens,
         "output_tokens": report.output_tokens,
         "emulated": report.emulated,
+        "adapter": report.adapter or None,
     }
 
 

@@ -22,7 +22,7 @@ from coordsvc.core.dialogue import (
 from coordsvc.core.errors import AgentGone, BadRequest, DeadlinePassed, Overloaded
 from coordsvc.core.generation import Message
 from coordsvc.core.units import MILLISECOND, SECOND, AgentId, Instant, Micros
-from tests.fakes import N1, FakeAgents, FakeRecorder, Never, Wait, joined
+from tests.fakes import N1, N2, FakeAgents, FakeRecorder, Never, Wait, joined
 from tests.jumping import NOW, LoopClock, passed_us, settle
 
 TWO: tuple[AgentId, ...] = (PLANNER, RESPONDER)
@@ -65,11 +65,11 @@ def done(phase: Phase, text: str = "", verdict: Verdict | None = None, **report:
     return PhaseDone(text, "stop", verdict, PhaseReport(**(usual | report)))
 
 
-def plays(phase: Phase, outcome: str | Verdict, *before: Any) -> list[Any]:
+def plays(phase: Phase, outcome: str | Verdict, *before: Any, **report: Any) -> list[Any]:
     """Return the script of a phase that takes 100 ms, beside what comes before its end."""
     if isinstance(outcome, Verdict):
-        return [*before, Wait(0.1), done(phase, "{...}", outcome)]
-    return [*before, Wait(0.1), done(phase, outcome)]
+        return [*before, Wait(0.1), done(phase, "{...}", outcome, **report)]
+    return [*before, Wait(0.1), done(phase, outcome, **report)]
 
 
 PLANS = plays(Phase.PLAN, "Be kind.")
@@ -84,11 +84,15 @@ class House:
     """A conductor among fakes."""
 
     def __init__(
-        self, *scripts: list[Any], agents: tuple[AgentId, ...] = THREE, **limits: int
+        self,
+        *scripts: list[Any],
+        agents: tuple[AgentId, ...] = THREE,
+        adapted: tuple[AgentId, ...] = (),
+        **limits: int,
     ) -> None:
         self.agents = FakeAgents(*scripts)
         self.recorder = FakeRecorder()
-        rules = Rules(agents=agents)
+        rules = Rules(agents=agents, adapted=frozenset(adapted))
         self.conductor = Conductor(self.agents, rules, LoopClock(), self.recorder, Limits(**limits))
 
     async def turn(self, what: TurnRequest) -> list[TurnEvent]:
@@ -469,6 +473,24 @@ async def test_a_later_turn_of_a_conversation_prefers_the_node_that_had_it() -> 
     again = house.agents.works()
     assert again[0].near == N1
     assert {work.prefix_key for work in (*first, *again)} == {first[0].prefix_key} != {""}
+
+
+async def test_what_one_adapter_has_cached_is_of_no_use_to_another() -> None:
+    planned = plays(Phase.PLAN, "Be kind.", adapter=PLANNER)
+    checked = plays(Phase.CHECK, GOOD, node=N2)
+    house = House(*[planned, RESPONDS, checked] * 2, adapted=(PLANNER,))
+    await house.turn(request())
+    plan, respond, check = house.agents.works()
+    assert [work.adapter for work in (plan, respond, check)] == [PLANNER, "", ""]
+    assert (respond.warm_tokens, respond.near) == (0, None), "the plan's cache is the planner's"
+    assert (check.warm_tokens, check.near) == (20, N1)
+    assert plan.prefix_key != respond.prefix_key == check.prefix_key
+    await house.turn(request(turn_id="t2"))
+    again = house.agents.works()
+    assert [work.near for work in again] == [N1, N2, N1], "each where its own was last computed"
+    assert [work.prefix_key for work in again] == [
+        work.prefix_key for work in (plan, respond, check)
+    ]
 
 
 async def test_another_conversation_prefers_no_node() -> None:

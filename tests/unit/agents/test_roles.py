@@ -110,8 +110,9 @@ def test_only_the_checker_answers_in_json() -> None:
 
 @pytest.mark.parametrize("phase", list(Phase))
 def test_what_was_sent_and_what_is_cached_travel_with_the_request(phase: Phase) -> None:
-    request = ask(phase, prefix="All is ", warm_tokens=17)
+    request = ask(phase, prefix="All is ", warm_tokens=17, adapter=PLANNER)
     assert (request.prefix, request.warm_tokens) == ("All is ", 17)
+    assert request.adapter == PLANNER
 
 
 def test_only_the_checker_reads_a_verdict() -> None:

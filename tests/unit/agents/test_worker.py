@@ -123,7 +123,9 @@ async def test_the_last_chunk_may_carry_text_and_an_empty_one_is_no_piece() -> N
 
 async def test_what_an_engine_tells_of_its_work_is_passed_on() -> None:
     engines = FakeEngines(["All is well.", told(cached_tokens=17, emulated=True)])
-    report = phase_done(await events_of(worker(FakeDesk(G1), engines), work())).report
+    asked = replace(work(), adapter=RESPONDER)
+    report = phase_done(await events_of(worker(FakeDesk(G1), engines), asked)).report
+    assert report.adapter == RESPONDER
     assert (report.prompt_tokens, report.cached_tokens, report.shared_tokens) == (40, 17, 20)
     assert (report.output_tokens, report.emulated) == (4, True)
     assert (report.queue_us, report.compute_us) == (30_000, 70_000)

@@ -17,7 +17,9 @@ from coordsvc.core.units import Micros, NodeId
 PROFILE = SoloProfile(start_us=1_000, prefill_us=10, decode_us=100)
 
 
-def phase(kind: Phase = Phase.PLAN, *, prompt=100, cached=0, shared=60, output=5, solo=7):
+def phase(
+    kind: Phase = Phase.PLAN, *, prompt=100, cached=0, shared=60, output=5, solo=7, adapter=""
+):
     return PhaseReport(
         phase=kind,
         agent=WORKER[kind],
@@ -29,6 +31,7 @@ def phase(kind: Phase = Phase.PLAN, *, prompt=100, cached=0, shared=60, output=5
         cached_tokens=cached,
         shared_tokens=shared,
         output_tokens=output,
+        adapter=adapter,
     )
 
 
@@ -56,6 +59,11 @@ def test_what_an_earlier_phase_has_read_is_not_read_again_wherever_it_ran() -> N
     """The second phase ran on a node without the prefix: one process would have had it."""
     turn = [phase(shared=60), phase(Phase.RESPOND, prompt=120, cached=0, shared=60)]
     assert list(predictions(turn, PROFILE))[1] == 1_000 + (120 - 60) * 10 + 5 * 100
+
+
+def test_what_another_adapter_has_read_is_read_again() -> None:
+    phases = [phase(adapter=adapter) for adapter in ("planner", "", "planner", "")]
+    assert list(predictions(phases, PROFILE)) == [2_500, 2_500, 1_900, 1_900]
 
 
 def test_what_was_found_cached_counts_where_it_is_more() -> None:

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coordsvc.core.generation import SoloProfile, split_compute
+from coordsvc.core.generation import SoloProfile, split_compute, under_adapter
 from coordsvc.core.units import Micros
 
 PROFILE = SoloProfile(start_us=1_000, prefill_us=100, decode_us=2_000)
@@ -76,3 +76,9 @@ def test_the_three_parts_are_never_negative_and_sum_to_the_whole(
 
 def test_a_prediction_is_never_negative() -> None:
     assert SoloProfile(start_us=-9_000, prefill_us=1, decode_us=1).predict(5, 5) == 0
+
+
+def test_a_prefix_has_another_name_under_each_adapter() -> None:
+    names = {under_adapter("0123", adapter) for adapter in ("", "planner", "checker")}
+    assert len(names) == 3
+    assert "0123" in names, "without adapters nothing changes"

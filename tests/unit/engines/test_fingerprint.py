@@ -144,6 +144,22 @@ def test_libraries_count_by_their_versions(model: Path) -> None:
     assert fingerprint(VllmSettings(model="some/model-of-a-hub"))["model_files"] == "of the hub"
 
 
+def test_adapters_are_known_by_their_content(model: Path, tmp_path: Path) -> None:
+    def told() -> dict[str, str]:
+        adapters = {"planner": str(tmp_path / "a")}
+        return fingerprint(TransformersSettings(model=str(model), adapters=adapters))
+
+    (tmp_path / "a").mkdir()
+    weights = tmp_path / "a" / "adapter_model.safetensors"
+    weights.write_bytes(b"one")
+    before = told()
+    weights.write_bytes(b"two")
+    after = told()
+    assert {name for name in after if before[name] != after[name]} == {"adapter.planner"}
+    without = fingerprint(TransformersSettings(model=str(model)))
+    assert set(after) - set(without) == {"adapter.planner"}
+
+
 def test_a_long_value_is_told_by_its_hash() -> None:
     def told(reply: str) -> str:
         return fingerprint(ScriptedSettings(rules=[ScriptRule(reply=reply)]))["settings.rules"]

@@ -39,6 +39,14 @@ def test_a_missing_library_says_what_to_install(monkeypatch, settings, library, 
         build(settings)
 
 
+@pytest.mark.parametrize(
+    ("adapters", "name"), [({}, "OpenVinoEngine"), ({"planner": "/a"}, "ByAgentEngine")]
+)
+def test_openvino_with_adapters_has_an_engine_for_each(adapters, name):
+    pytest.importorskip("openvino_genai", reason="the cpu extra is not installed")
+    assert type(build(OpenVinoSettings(adapters=adapters))).__name__ == name
+
+
 def test_building_a_scripted_engine_loads_no_model_library():
     code = (
         "import sys; from coordsvc.engines import build;"

@@ -48,3 +48,15 @@ def test_a_declared_profile_is_the_cores_profile():
     )
     assert settings.profile is not None
     assert settings.profile.profile().predict(100, 10) == 305
+
+
+@pytest.mark.parametrize("kind", ["emulated", "scripted"])
+def test_adapters_where_nothing_is_computed_are_an_error_that_says_so(kind):
+    with pytest.raises(ValidationError, match=f"{kind}' computes nothing.*choose transformers"):
+        ANY.validate_python({"kind": kind, "adapters": {"planner": "/a"}})
+
+
+@pytest.mark.parametrize("adapters", [{"": "/a"}, {"planner": ""}, {"Planner": "/a"}, ["planner"]])
+def test_an_adapter_is_a_folder_under_an_agent_s_name(adapters):
+    with pytest.raises(ValidationError, match="adapters"):
+        ANY.validate_python({"kind": "openvino", "adapters": adapters})

@@ -43,6 +43,7 @@ class ToyRuntime:
         self.tokens = HfTokens(ToyTokenizer())
         self.step_s = step_s
         self.batches = []
+        self.adapters = []
         self.fail = None
         self.prompts = []
         self.give_up_after = None
@@ -53,6 +54,7 @@ class ToyRuntime:
     def run(self, batch, step):
         assert threading.current_thread() is not threading.main_thread()
         self.batches.append(len(batch))
+        self.adapters += [work.adapter for work in batch]
         self.prompts += [bytes(work.ids).decode("utf-8", "replace") for work in batch]
         ended = [False] * len(batch)
         for at in range(1_000):
@@ -114,6 +116,23 @@ async def test_those_who_sample_otherwise_or_want_to_be_repeated_run_apart():
     requests = [ask(sampling=s) for s in (warm, warm, seeded, seeded, Sampling())]
     await asyncio.gather(*(answer(engine, request) for request in requests))
     assert toy.batches == [2, 1, 1, 1]
+    await engine.stop()
+
+
+async def test_rows_of_one_batch_may_have_different_adapters_or_none():
+    engine, toy = await started(gather_ms=5, adapters={"planner": "/a", "checker": "/b"})
+    adapters = ["planner", "", "checker", "planner"]
+    await asyncio.gather(*(answer(engine, ask(adapter=adapter)) for adapter in adapters))
+    assert toy.batches == [4]
+    assert toy.adapters == adapters
+    with pytest.raises(BadRequest, match="no adapter for 'responder'; there are: checker, planner"):
+        await answer(engine, ask(adapter="responder"))
+    await engine.stop()
+
+
+async def test_with_adapters_the_solo_cost_is_that_of_a_request_under_one():
+    engine, toy = await started(profile=None, calibration_repeats=1, adapters={"planner": "/a"})
+    assert set(toy.adapters) == {"planner"}
     await engine.stop()
 
 

@@ -2,14 +2,16 @@
 
 import asyncio
 from contextlib import suppress
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from coordsvc.core.errors import BadRequest, ContextTooLong, EngineBroken, Overloaded
 from coordsvc.core.generation import FinishReason, GenerationRequest, Message, Sampling
+from coordsvc.engines.adapters import Adapter
 from coordsvc.engines.settings import ProfileSettings, VllmSettings
-from coordsvc.engines.vllm import Library, VllmEngine
+from coordsvc.engines.vllm import Library, VllmEngine, lora_arguments
 
 KNOWN = ProfileSettings(prefill_us=1, decode_us=10)
 WORDS = ("Queues", " are", " calm", ".")
@@ -50,6 +52,7 @@ class ToyLLM:
 
     def __init__(self):
         self.asked = []
+        self.adapters = []
         self.aborted = []
         self.stopped = False
         self.fail = None
@@ -60,8 +63,9 @@ class ToyLLM:
     def get_tokenizer(self):
         return ToyTokenizer()
 
-    async def generate(self, prompt, sampling_params, request_id):
+    async def generate(self, prompt, sampling_params, request_id, *, lora_request):
         self.asked.append((prompt, sampling_params, request_id))
+        self.adapters.append(lora_request)
         try:
             if self.fail is not None:
                 raise self.fail
@@ -104,6 +108,7 @@ async def started(llm=None, **settings):
         dead=(DeadError,),
         failed=(FailedError,),
         refused=(ValueError,),
+        adapters={agent: f"LoRARequest of {agent}" for agent in settings.get("adapters", {})},
     )
     engine = VllmEngine(
         VllmSettings(**({"profile": KNOWN, "chunk_ms": 0} | settings)), lambda _: library
@@ -140,6 +145,40 @@ async def test_vllm_is_asked_in_its_own_words():
         "output_kind": "delta",
         "structured_outputs": {"json": "{}"},
     }
+
+
+async def test_each_request_goes_with_its_own_adapter_or_none():
+    engine, llm = await started(adapters={"planner": "/a", "checker": "/b"})
+    for adapter in ("planner", "", "checker"):
+        await answer(engine, ask(adapter=adapter))
+    assert llm.adapters == ["LoRARequest of planner", None, "LoRARequest of checker"]
+    with pytest.raises(BadRequest, match="no adapter for 'responder'; there are: checker, planner"):
+        await answer(engine, ask(adapter="responder"))
+    assert len(llm.asked) == 3
+
+
+async def test_with_adapters_the_solo_cost_is_that_of_a_request_under_one():
+    _, llm = await started(profile=None, calibration_repeats=1, adapters={"planner": "/a"})
+    assert set(llm.adapters) == {"LoRARequest of planner"}
+
+
+@pytest.mark.parametrize(
+    ("ranks", "told"), [((4, 8), 8), ((9,), 16), ((8, 300), 320), ((512,), 512)]
+)
+def test_vllm_is_told_the_highest_rank_in_the_steps_that_it_knows(ranks, told):
+    adapters = tuple(
+        Adapter(agent=f"a{rank}", folder=Path("/a"), rank=rank, scale=1.0, tensors={})
+        for rank in ranks
+    )
+    assert lora_arguments(adapters) == {
+        "enable_lora": True,
+        "max_loras": len(ranks),
+        "max_lora_rank": told,
+    }
+
+
+def test_without_adapters_vllm_is_told_nothing_of_them():
+    assert lora_arguments(()) == {}
 
 
 async def test_a_schema_is_left_out_when_the_reply_goes_on_from_a_prefix():

@@ -17,7 +17,7 @@ from coordsvc.engines.settings import (
     TransformersSettings,
     VllmSettings,
 )
-from coordsvc.settings import AppSettings, check
+from coordsvc.settings import AppSettings, SettingsError, check
 from coordsvc.settings.bundle import Bundle
 
 
@@ -112,3 +112,20 @@ def test_every_node_is_strict_and_refuses_what_it_does_not_know() -> None:
         config = type(node).model_config
         assert (config["extra"], config["strict"]) == ("forbid", True), type(node)
         assert config["allow_inf_nan"] is False, type(node)
+
+
+def test_an_agent_with_an_adapter_speaks_through_it_and_the_base_for_the_others() -> None:
+    engine = {"kind": "transformers", "adapters": {"planner": "/a", "checker": "/b"}}
+    rules = check({"engine": engine}).rules()
+    assert [rules.adapter(agent) for agent in rules.agents] == [PLANNER, "", CHECKER]
+    assert not AppSettings().rules().adapted
+
+
+def test_an_adapter_for_nobody_is_an_error() -> None:
+    engine = {"kind": "vllm", "adapters": {"planer": "/a"}}
+    with pytest.raises(
+        SettingsError, match=r"names 'planer', which is no agent; there are checker"
+    ):
+        check({"engine": engine})
+    with pytest.raises(SettingsError, match=r"'checker', which is no agent; there are planner"):
+        check({"engine": engine | {"adapters": {"checker": "/a"}}, "agents": {"checker": None}})

@@ -1,0 +1,1 @@
+"""From dialogues to adapters: prepare, quantise, fine-tune, evaluate. Plain classes, no Ray."""
