@@ -7,6 +7,7 @@ import typer
 from coordsvc.cli import (
     calibrate,
     chat,
+    experiment,
     explain,
     keys,
     pool,
@@ -45,6 +46,7 @@ app.command("replay")(replay.replay)
 app.add_typer(pool.app, name="pool")
 app.add_typer(keys.app, name="keys")
 app.command("simulate")(simulate.simulate)
+app.command("experiment")(experiment.experiment)
 app.command("calibrate")(calibrate.calibrate)
 app.add_typer(train.app, name="train")
 

@@ -1,0 +1,154 @@
+"""`coordsvc experiment`."""
+
+import json
+import sys
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from coordsvc.cli import show
+from coordsvc.core.errors import BadRequest, CoordinationError
+from coordsvc.experiments import entries, report
+from coordsvc.experiments.entries import Entry
+from coordsvc.experiments.folder import REPORT, SUMMARY
+from coordsvc.experiments.runner import run
+from coordsvc.experiments.study import Plan
+
+LIST, ALL, RESULTS = "list", "all", "results"
+"""Names that are no studies."""
+INDEX, RESULTS_FILE = "index.html", "experiments.md"
+OUT = Path("experiments")
+Say = Callable[[str], None]
+
+
+def experiment(
+    name: Annotated[str, typer.Argument(help=f"A study; {LIST}, {ALL}, or {RESULTS}.")],
+    preset: Annotated[str, typer.Option(help="How much of it: full, laptop, test.")] = "laptop",
+    engine: Annotated[str | None, typer.Option(help="Where the study has a choice.")] = None,
+    gpus: Annotated[str | None, typer.Option(help="Pools, as 2,4,6.")] = None,
+    seeds: Annotated[str | None, typer.Option(help="As 101,202,303 or 1-30.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help=f"The run's folder; else {OUT}/NAME-date here.")
+    ] = None,
+    resume: Annotated[
+        Path | None, typer.Option(help="Go on with the run in this folder, told the same.")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object, and nothing else.")
+    ] = False,
+) -> None:
+    """Run a study, and write one folder: rows, figures, plots, a report with the verdict.
+
+    `list` tells which there are, `all` runs them one after the other and makes an index page,
+    `results` writes what the runs in --out came to as Markdown.
+    """
+    if name == LIST:
+        _list(as_json=as_json)
+        return
+    if name == RESULTS:
+        _results(out or OUT)
+        return
+    say = show.steps(Console(stderr=True))
+    options = {
+        "seeds": entries.numbers(seeds, "--seeds") if seeds else None,
+        "gpus": entries.numbers(gpus, "--gpus") if gpus else None,
+        "engine": engine,
+    }
+    with redirect_stdout(sys.stderr):  # Ray prints, too
+        if name == ALL:
+            told = _all(preset, options, out or OUT, say, resume=resume)
+        else:
+            told = _one(name, preset, options, out, say, resume=resume)
+    if as_json:
+        typer.echo(json.dumps(told))
+
+
+def _one(
+    name: str,
+    preset: str,
+    options: dict[str, Any],
+    out: Path | None,
+    say: Say,
+    *,
+    resume: Path | None,
+) -> dict[str, Any]:
+    found = entries.entry(name)
+    plan = entries.plan(found, preset, **options)
+    if resume is not None and out is not None and out != resume:
+        raise BadRequest("--out and --resume name two folders; --resume alone is right")
+    place = resume or out or OUT / f"{name}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    return _run(found, plan, place, say, resume=resume is not None)
+
+
+def _run(found: Entry, plan: Plan, place: Path, say: Say, *, resume: bool) -> dict[str, Any]:
+    say(f"{found.title}: into {place}")
+    try:
+        told = run(found, plan, place, say, resume=resume)
+    finally:
+        if (place / SUMMARY).exists():
+            say(f"the report is {place / REPORT}")
+    say(f"{told['verdict']}: {told['says']}")
+    return {**told, "folder": str(place)}
+
+
+def _all(
+    preset: str, options: dict[str, Any], out: Path, say: Say, *, resume: Path | None
+) -> dict[str, Any]:
+    """Run each study; one that fails is told, and does not keep the others from running."""
+    given = [option for option, value in options.items() if value is not None]
+    if given:
+        raise BadRequest(f"--{given[0]} is one study's; `all` runs each with its own")
+    out = resume or out
+    told: dict[str, Any] = {}
+    failed: dict[str, str] = {}
+    for name in entries.names():
+        found = entries.entry(name)
+        if preset not in found.presets:
+            say(f"{name}: has no preset {preset}")
+            continue
+        place = out / name
+        try:
+            told[name] = _run(found, entries.plan(found, preset), place, say, resume=place.exists())
+        except CoordinationError as error:
+            failed[name] = str(error)
+            say(f"{name}: failed: {error}")
+    (out / INDEX).write_text(report.index(out), encoding="utf-8")
+    say(f"the index is {out / INDEX}")
+    if failed:
+        raise CoordinationError(f"studies that failed: {', '.join(failed)}; see above")
+    return {"studies": told, "index": str(out / INDEX)}
+
+
+def _list(*, as_json: bool) -> None:
+    found = [entries.entry(name) for name in entries.names()]
+    if as_json:
+        typer.echo(
+            json.dumps(
+                {
+                    one.name: {
+                        "title": one.title,
+                        "question": one.question,
+                        "presets": list(one.presets),
+                    }
+                    for one in found
+                }
+            )
+        )
+        return
+    table = Table("study", "asks", "presets")
+    for one in found:
+        table.add_row(one.name, one.question, ", ".join(one.presets))
+    Console().print(table)
+
+
+def _results(folder: Path) -> None:
+    """Write the Markdown and the index of the runs in a folder."""
+    (folder / RESULTS_FILE).write_text(report.markdown(folder), encoding="utf-8")
+    (folder / INDEX).write_text(report.index(folder), encoding="utf-8")
+    typer.echo(str(folder / RESULTS_FILE))

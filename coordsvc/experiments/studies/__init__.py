@@ -1,0 +1,1 @@
+"""The code of each study; which there are, the catalogue tells."""
