@@ -211,8 +211,9 @@ class SimAllocator:
 
     def _booked(self, offer: Offer, change: int) -> None:
         now = self._loop.clock.now()
-        self._book.committed(now, offer.node, change)
-        self._book.holds(now, offer.agent, change)
+        slots = change * self._settings.width(offer.agent)
+        self._book.committed(now, offer.node, slots)
+        self._book.holds(now, offer.agent, slots)
 
     def _void(self, offer: Offer, epoch: int) -> None:
         engine = self._engines.get(offer.node)
@@ -300,9 +301,10 @@ class SimAllocator:
         if self.core is None or self._attempts.get(node) != attempt or node in self._joined:
             return
         self._joined[node] = None
-        self._book.committed_anew(now, node, len(running))
-        for grant in running:
-            self._book.holds(now, grant.agent, 1)
+        widths = [self._settings.width(grant.agent) for grant in running]
+        self._book.committed_anew(now, node, sum(widths))
+        for grant, width in zip(running, widths, strict=True):
+            self._book.holds(now, grant.agent, width)
         self._tell(NodeJoined(node, engine.capacity, engine.plan.attributes, running))
         self._flush()
         self._loop.after(WATCH_US, self._watch, engine, attempt)

@@ -5,9 +5,11 @@ grants. What is committed and does not compute is held while a waiting phase cou
 idle while none could. What is free is blocked where it is matched to a waiting phase; of the
 rest it is stranded while any phase waits unmatched, and idle while none does.
 
-Nodes with the same attributes are one group, and so are agents with the same requirements. What
-groups of agents can use must be nested (each pair: one within the other, or apart); then serving
-the choosiest first is a maximum matching.
+Nodes of the same size with the same attributes are one group, and so are agents with the same
+requirements and width. What groups of agents can use must be nested (each pair: one within the
+other, or apart); then serving the choosiest first is a maximum matching. Of those that can use the
+same, the widest is served first, as the others fit into what it leaves. Where phases take more than
+one slot, what is free is looked at node by node: two halves on two nodes are no whole.
 """
 
 from collections.abc import Iterable, Mapping
@@ -17,7 +19,10 @@ from coordsvc.core.filters import NodeFilter
 from coordsvc.core.fleet import States
 from coordsvc.core.units import AgentId, Instant, NodeId
 
-Attributes = tuple[tuple[str, str], ...]
+Kind = tuple[tuple[tuple[str, str], ...], int]
+"""Nodes that are alike: their attributes, and their slots."""
+Want = tuple[tuple[int, ...], int]
+"""What some agents need: the groups of nodes that will do, and slots on one node."""
 
 
 @dataclass(slots=True)
@@ -44,21 +49,30 @@ class Book:
 
     def __init__(
         self,
-        node_kinds: Iterable[Mapping[str, str]],
+        node_kinds: Iterable[tuple[Mapping[str, str], int]],
         requires: Mapping[AgentId, NodeFilter],
+        widths: Mapping[AgentId, int] | None = None,
     ) -> None:
-        """Begin with no nodes; `requires` names every agent."""
-        kinds = dict.fromkeys(_key(kind) for kind in node_kinds)
+        """Begin with no nodes, of the kinds (attributes, slots); `requires` names every agent.
+
+        `widths`: slots that a phase of an agent takes; 1 where nothing is said.
+        """
+        kinds = dict.fromkeys(_key(*kind) for kind in node_kinds)
         self._group_of = {kind: n for n, kind in enumerate(kinds)}
         self._groups = [Group() for _ in kinds]
-        reach = {
-            agent: tuple(n for n, kind in enumerate(kinds) if where.suits(dict(kind)))
-            for agent, where in requires.items()
-        }
-        self._reaches = sorted(dict.fromkeys(reach.values()), key=lambda r: (len(r), r))
-        _check_nested(self._reaches)
-        self._waiter_of = {agent: self._reaches.index(r) for agent, r in reach.items()}
-        self._waiting = [0] * len(self._reaches)
+        wide = dict(widths or {})
+        self._unequal = any(width > 1 for width in wide.values())
+        wants: dict[AgentId, Want] = {}
+        for agent, where in requires.items():
+            width = wide.get(agent, 1)
+            fits = (slots >= width and where.suits(dict(told)) for told, slots in kinds)
+            wants[agent] = (tuple(n for n, fit in enumerate(fits) if fit), width)
+        self._wants = sorted(
+            dict.fromkeys(wants.values()), key=lambda want: (len(want[0]), want[0], -want[1])
+        )
+        _check_nested([reach for reach, _ in self._wants])
+        self._waiter_of = {agent: self._wants.index(want) for agent, want in wants.items()}
+        self._waiting = [0] * len(self._wants)
         self._places: dict[NodeId, Place] = {}
         self._as_of = Instant(0)
         self._rates: tuple[int, int, int, int, int] | None = None
@@ -72,7 +86,7 @@ class Book:
     def node_up(self, now: Instant, node: NodeId, slots: int, kind: Mapping[str, str]) -> None:
         """Count a node's slots from now on."""
         self.close(now)
-        place = self._places[node] = Place(self._group_of[_key(kind)], slots)
+        place = self._places[node] = Place(self._group_of[_key(kind, slots)], slots)
         self._groups[place.group].slots += slots
 
     def node_down(self, now: Instant, node: NodeId) -> None:
@@ -149,14 +163,25 @@ class Book:
     def _rates_now(self) -> tuple[int, int, int, int, int]:
         groups = self._groups
         computing = sum(group.computing for group in groups)
-        wanted: set[int] = set()
-        free = [group.slots - group.computing - group.held for group in groups]
-        unmatched = 0
-        blocked = 0
-        for reach, waiting in zip(self._reaches, self._waiting, strict=True):
-            if not waiting:
-                continue
-            wanted.update(reach)
+        wanted = {
+            group
+            for (reach, _), waiting in zip(self._wants, self._waiting, strict=True)
+            if waiting
+            for group in reach
+        }
+        free = sum(group.slots - group.computing - group.held for group in groups)
+        blocked, unmatched = self._matched_by_node() if self._unequal else self._matched()
+        held = sum(groups[n].held for n in sorted(wanted))
+        spare = sum(group.held for group in groups) - held
+        left = free - blocked
+        stranded = left if unmatched else 0
+        return computing, held, blocked, stranded, spare + left - stranded
+
+    def _matched(self) -> tuple[int, int]:
+        """Return the free slots that are matched to waiting phases, and the phases that are not."""
+        free = [group.slots - group.computing - group.held for group in self._groups]
+        blocked = unmatched = 0
+        for (reach, _), waiting in zip(self._wants, self._waiting, strict=True):
             left = waiting
             for group in reach:
                 taken = min(left, free[group])
@@ -164,10 +189,24 @@ class Book:
                 blocked += taken
                 left -= taken
             unmatched += left
-        held = sum(groups[n].held for n in sorted(wanted))
-        spare = sum(group.held for group in groups) - held
-        stranded = sum(free) if unmatched else 0
-        return computing, held, blocked, stranded, spare + sum(free) - stranded
+        return blocked, unmatched
+
+    def _matched_by_node(self) -> tuple[int, int]:
+        """Return the same where phases take more than one slot of a node."""
+        free: list[list[int]] = [[] for _ in self._groups]
+        for place in self._places.values():
+            free[place.group].append(place.slots - place.computing - _held(place))
+        blocked = unmatched = 0
+        for (reach, width), waiting in zip(self._wants, self._waiting, strict=True):
+            left = waiting
+            for nodes in (free[group] for group in reach):
+                for n, there in enumerate(nodes):
+                    taken = min(left, there // width)
+                    nodes[n] -= taken * width
+                    blocked += taken * width
+                    left -= taken
+            unmatched += left
+        return blocked, unmatched
 
 
 def _held(place: Place) -> int:
@@ -175,8 +214,8 @@ def _held(place: Place) -> int:
     return max(0, min(place.committed, place.slots) - place.computing)
 
 
-def _key(attributes: Mapping[str, str]) -> Attributes:
-    return tuple(sorted(attributes.items()))
+def _key(attributes: Mapping[str, str], slots: int) -> Kind:
+    return tuple(sorted(attributes.items())), slots
 
 
 def _check_nested(reaches: list[tuple[int, ...]]) -> None:

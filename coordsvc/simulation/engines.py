@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from coordsvc.core.guard import Guard, Refusal
 from coordsvc.core.messages import Reconciled
 from coordsvc.core.offers import Grant
-from coordsvc.core.resources import Resources
 from coordsvc.core.units import Epoch, Instant, Micros, NodeId, OfferId
 from coordsvc.simulation.book import Book
 from coordsvc.simulation.loop import Loop
+from coordsvc.simulation.settings import SimSettings
 from coordsvc.simulation.workload import NodePlan
 
 MILLI = 1_000
@@ -48,17 +48,16 @@ class Running:
 class SimEngine:
     """One engine replica."""
 
-    def __init__(
-        self, node: NodeId, plan: NodePlan, bundle: Resources, contention: float, book: Book
-    ) -> None:
+    def __init__(self, node: NodeId, plan: NodePlan, settings: SimSettings, book: Book) -> None:
         self.node = node
         self.plan = plan
-        self.capacity = bundle.times(plan.slots)
+        self.capacity = settings.bundle.times(plan.slots)
         self.guard = Guard(self.capacity)
         self.alive = True
         self.calls = 0
         """Of the guard."""
-        self._contention = contention
+        self._contention = settings.contention
+        self._width = settings.width
         self._book = book
         self._running: dict[OfferId, Running] = {}
 
@@ -74,7 +73,7 @@ class SimEngine:
         takes = Micros(round(alone * (1 + self._contention * len(self._running))))
         running = Running(grant, cost_us, now, answer, takes)
         self._running[grant.offer_id] = running
-        self._book.computing(now, self.node, 1)
+        self._book.computing(now, self.node, self._width(grant.agent))
         loop.after(takes, self._done, loop, running)
 
     def repeated(self, grant: Grant) -> None:
@@ -121,7 +120,7 @@ class SimEngine:
         del self._running[running.grant.offer_id]
         self.calls += 1
         self.guard.finish(running.grant)
-        self._book.computing(now, self.node, -1)
+        self._book.computing(now, self.node, -self._width(running.grant.agent))
         spent = Micros(now - running.began)
         done = running.cost_us
         if ended:

@@ -1,13 +1,13 @@
 """What one simulated run is told. The same settings, the same result."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from coordsvc.core.policies import Policy
 from coordsvc.core.policies.catalogue import PolicyTerms, make
 from coordsvc.core.resources import Resources
 from coordsvc.core.terms import DeskTerms, Terms
-from coordsvc.core.units import MILLISECOND, SECOND, Micros
+from coordsvc.core.units import MILLISECOND, SECOND, AgentId, Micros
 from coordsvc.simulation import catalogue
 from coordsvc.simulation.workload import NodePlan, Workload, WorkloadTerms
 
@@ -69,7 +69,9 @@ class SimSettings:
     nodes: tuple[NodePlan, ...] = ()
     """The pool; nothing for the one that the workload is meant for."""
     bundle: Resources = Resources(gpu_milli=250, cpu_milli=1_000)
-    """What each phase runs under."""
+    """What a slot is, and what each phase runs under unless `widths` says more."""
+    widths: Mapping[AgentId, int] = field(default_factory=dict)
+    """Slots that a phase of an agent takes, all on one node; 1 where nothing is said."""
     replicas: int = 2
     """Of each agent: desks."""
     terms: Terms = Terms()
@@ -101,6 +103,13 @@ class SimSettings:
             raise ValueError("the measures begin before they end")
         if self.replicas < 1 or self.turns_max < 1:
             raise ValueError("there is at least one replica, and one turn")
+        widest = max((plan.slots for plan in self.pool), default=0)
+        for agent, width in self.widths.items():
+            if not 1 <= width <= widest:
+                raise ValueError(
+                    f"a phase of {agent} takes {width} slots; 1 to {widest}, the largest node's, "
+                    "are right"
+                )
         parts = (self.faults.lost, self.faults.twice, self.faults.late, self.faults.slow_agents)
         if not all(0 <= part <= 1 for part in parts) or self.faults.lost == 1:
             raise ValueError(f"parts of the messages and agents are from 0 to 1, not {parts}")
@@ -109,6 +118,10 @@ class SimSettings:
     def pool(self) -> tuple[NodePlan, ...]:
         """The nodes that there are."""
         return self.nodes or catalogue.usual_nodes(self.workload)
+
+    def width(self, agent: AgentId) -> int:
+        """Return how many slots a phase of the agent takes."""
+        return self.widths.get(agent, 1)
 
     @property
     def slots(self) -> int:

@@ -71,7 +71,9 @@ class World:
             agent: NodeFilter.requiring(self.workload.requires.get(agent, {}))
             for agent in self.workload.agents
         }
-        self.book = Book((plan.attributes for plan in settings.pool), where)
+        self.book = Book(
+            [(plan.attributes, plan.slots) for plan in settings.pool], where, settings.widths
+        )
         self.allocator = SimAllocator(settings, self.wire, self.book)
         self.faults = FaultPlan(settings)
         self.engines: dict[NodeId, SimEngine] = {}
@@ -299,7 +301,7 @@ class World:
         self._born += 1
         node = NodeId(f"node{self._born}")
         settings = self.settings
-        engine = SimEngine(node, plan, settings.bundle, settings.contention, self.book)
+        engine = SimEngine(node, plan, settings, self.book)
         self.engines[node] = engine
         self.book.node_up(self.clock.now(), node, plan.slots, plan.attributes)
         self.allocator.engine_up(engine)
@@ -326,5 +328,6 @@ class World:
         name = DeskId(f"{agent}#{n}")
         if self.faults.slow():
             self._slow[name] = None
-        desk = Desk(name, agent, self.settings.bundle, self.settings.desk_terms, where=where)
+        bundle = self.settings.bundle.times(self.settings.width(agent))
+        desk = Desk(name, agent, bundle, self.settings.desk_terms, where=where)
         return SimDesk(desk, self.wire, self.book, self.allocator.urgency, self._begin)

@@ -18,7 +18,7 @@ def at(instant: int) -> Instant:
 
 
 def of_one_node(slots: int = 4) -> Book:
-    book = Book([{}], {A: ANY_NODE, B: ANY_NODE})
+    book = Book([({}, slots)], {A: ANY_NODE, B: ANY_NODE})
     book.node_up(at(0), N, slots, {})
     return book
 
@@ -53,7 +53,7 @@ def test_a_grant_that_computes_is_work_whoever_waits() -> None:
 
 
 def test_what_is_free_and_of_no_use_to_those_who_wait_is_stranded() -> None:
-    book = Book([{}, LARGE], {A: ANY_NODE, B: NEEDS_LARGE})
+    book = Book([({}, 2), (LARGE, 1)], {A: ANY_NODE, B: NEEDS_LARGE})
     book.node_up(at(0), N, 2, {})
     book.node_up(at(0), M, 1, LARGE)
     book.waits(at(0), B, 3)
@@ -61,7 +61,7 @@ def test_what_is_free_and_of_no_use_to_those_who_wait_is_stranded() -> None:
 
 
 def test_the_choosiest_is_matched_first_for_that_is_a_maximum_matching() -> None:
-    book = Book([LARGE, {}], {A: ANY_NODE, B: NEEDS_LARGE})
+    book = Book([(LARGE, 1), ({}, 1)], {A: ANY_NODE, B: NEEDS_LARGE})
     book.node_up(at(0), M, 1, LARGE)
     book.node_up(at(0), N, 1, {})
     book.waits(at(0), A, 1)
@@ -98,10 +98,44 @@ def test_a_new_allocator_begins_with_what_engines_tell() -> None:
 
 
 def test_what_agents_can_use_must_be_nested_or_apart() -> None:
-    kinds = [{"x": "1", "y": "1"}, {"x": "1"}, {"y": "1"}]
+    kinds = [({"x": "1", "y": "1"}, 1), ({"x": "1"}, 1), ({"y": "1"}, 1)]
     wants = {A: NodeFilter.requiring({"x": "1"}), B: NodeFilter.requiring({"y": "1"})}
     with pytest.raises(ValueError, match="nested"):
         Book(kinds, wants)
+
+
+# Phases of unequal width
+
+
+def of_pieces(*slots: int) -> Book:
+    """A node of each size; a phase of B takes two slots."""
+    book = Book([({}, size) for size in slots], {A: ANY_NODE, B: ANY_NODE}, {B: 2})
+    for n, size in enumerate(slots):
+        book.node_up(at(0), NodeId(f"n{n}"), size, {})
+    return book
+
+
+def test_two_halves_on_two_nodes_are_no_whole() -> None:
+    book = of_pieces(1, 1)
+    book.waits(at(0), B, 1)
+    assert book.snapshot(at(10))[0] == States(stranded=20)
+    book.waits(at(10), A, 1)
+    assert book.snapshot(at(20))[0] == States(stranded=20 + 10, blocked=10)
+
+
+def test_a_wide_phase_blocks_as_much_as_it_needs_and_narrow_ones_what_is_left() -> None:
+    book = of_pieces(3, 1)
+    book.waits(at(0), B, 1)
+    book.waits(at(0), A, 1)
+    assert book.snapshot(at(10))[0] == States(blocked=30, idle=10)
+
+
+def test_what_is_held_too_small_for_who_waits_is_nobodys_loss() -> None:
+    book = of_pieces(1, 2)
+    book.committed(at(0), NodeId("n0"), 1)
+    book.committed(at(0), NodeId("n1"), 2)
+    book.waits(at(0), B, 1)
+    assert book.snapshot(at(10))[0] == States(held=20, idle=10)
 
 
 def test_states_are_subtracted_one_by_one_and_told_by_name() -> None:

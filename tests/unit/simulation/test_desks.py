@@ -43,7 +43,7 @@ class Situation:
         chance = streams(1)
         wire = Wire(self.loop, settings, chance[Purpose.DELAYS], chance[Purpose.MESSAGE_FAULTS])
         desk = Desk(DeskId("d"), AGENT, BUNDLE, ON_DEMAND)
-        book = Book([{}], {AGENT: ANY_NODE})
+        book = Book([({}, 1)], {AGENT: ANY_NODE})
         self.desk = SimDesk(desk, wire, book, lambda wait: (-wait.asked,), self.began)
         self.told: list[tuple[Instant, DeskReport, bool]] = []
         self.begun: list[tuple[str, Grant]] = []

@@ -13,6 +13,7 @@ from coordsvc.simulation.book import Book
 from coordsvc.simulation.clock import JumpClock
 from coordsvc.simulation.engines import Outcome, SimEngine
 from coordsvc.simulation.loop import Loop
+from coordsvc.simulation.settings import SimSettings
 from coordsvc.simulation.workload import NodePlan
 
 AGENT = AgentId("a")
@@ -26,8 +27,10 @@ class Bench:
 
     def __init__(self, contention: float = 0.0, **plan: Any) -> None:
         self.loop = Loop(JumpClock())
-        self.book = Book([{}], {AGENT: ANY_NODE})
-        self.engine = SimEngine(NodeId("n"), NodePlan(**plan), BUNDLE, contention, self.book)
+        nodes = NodePlan(**plan)
+        self.book = Book([({}, nodes.slots)], {AGENT: ANY_NODE})
+        settings = SimSettings(bundle=BUNDLE, contention=contention)
+        self.engine = SimEngine(NodeId("n"), nodes, settings, self.book)
         self.book.node_up(Instant(0), NodeId("n"), self.engine.plan.slots, {})
         self.engine.fence(EPOCH, OfferId(0))
         self.answers: list[tuple[Instant, Outcome]] = []
