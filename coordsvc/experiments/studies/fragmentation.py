@@ -32,6 +32,8 @@ SATURATED = "saturated"
 """Everybody asks again at once: what S_measured and its ideal are compared at."""
 LIMIT = 0.8
 """Of the ideal: the hypothesis' own."""
+FLAT = 1e-6
+"""A slope that is none."""
 USERS_A_SLOT = 3
 """Enough that somebody always waits."""
 
@@ -211,7 +213,7 @@ def _bend(levels: np.ndarray, values: np.ndarray) -> float | None:
         design = np.column_stack([np.ones_like(levels), past])
         fitted, *_ = np.linalg.lstsq(design, values, rcond=None)
         missed = float(((design @ fitted - values) ** 2).sum())
-        if fitted[1] < -1e-6 and missed < best - 1e-15:
+        if fitted[1] < -FLAT and missed < best - 1e-15:
             best, found = missed, float(bend)
     return found
 
