@@ -94,16 +94,17 @@ class _Dials:
 def collapsing(count: int, seed: int) -> list[Case]:
     """Return so many cases that break down, each kind alike often."""
     kinds = islice(cycle(COLLAPSING), count)
-    return [_collapsing(kind, seed + n) for n, kind in enumerate(kinds)]
+    return [breaks_down(kind, seed + n) for n, kind in enumerate(kinds)]
 
 
 def stationary(count: int, seed: int, windows: int) -> list[Case]:
     """Return so many cases that do not."""
     kinds = islice(cycle(STATIONARY), count)
-    return [_stationary(kind, seed + n, windows) for n, kind in enumerate(kinds)]
+    return [stays(kind, seed + n, windows) for n, kind in enumerate(kinds)]
 
 
-def _collapsing(kind: str, seed: int) -> Case:
+def breaks_down(kind: str, seed: int) -> Case:
+    """Return a case that breaks down in the way that its kind says."""
     draws = np.random.default_rng([seed, COLLAPSING.index(kind)])
     load = float(draws.uniform(0.5, 0.7))
     onset = int(draws.integers(14, 23))
@@ -133,7 +134,8 @@ def _collapsing(kind: str, seed: int) -> Case:
     return Case(kind=kind, settings=settings, onset=onset, ends=ends.get(kind, {}))
 
 
-def _stationary(kind: str, seed: int, windows: int) -> Case:
+def stays(kind: str, seed: int, windows: int) -> Case:
+    """Return a case in which nothing drifts."""
     draws = np.random.default_rng([seed, 100 + STATIONARY.index(kind)])
     loads = {"busy": (0.70, 0.85), "bursty": (0.28, 0.36), "diurnal": (0.65 / 1.8, 0.80 / 1.8)}
     settings = SimSettings(

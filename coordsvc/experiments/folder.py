@@ -31,16 +31,17 @@ class RunFolder:
 
     def begin(self, entry: Entry, plan: Plan, versions: Mapping[str, Any]) -> None:
         """Make the folder for a run; raise `BadRequest` if something is there already."""
-        if self.place.exists() and any(self.place.iterdir()):
+        try:
+            self.place.mkdir(parents=True, exist_ok=True)
+            taken = any(self.place.iterdir())
+        except OSError as error:
+            raise BadRequest(f"{self.place}: cannot be made: {error.strerror}") from error
+        if taken:
             raise BadRequest(
                 f"{self.place}: is not empty; name another --out, or go on with --resume"
             )
-        try:
-            self.place.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise BadRequest(f"{self.place}: cannot be made: {error.strerror}") from error
-        self.write_json(SETTINGS, _settings(entry, plan))
         self.write_json(VERSIONS, versions)
+        self.write_json(SETTINGS, _settings(entry, plan))  # last: with it, it is a run
 
     def resume(self, entry: Entry, plan: Plan, versions: Mapping[str, Any]) -> None:
         """Go on with the run in the folder; raise `BadRequest` if it is none, or another one.
@@ -48,18 +49,19 @@ class RunFolder:
         With what it goes on is noted beside what it was begun with.
         """
         try:
-            found = json.loads((self.place / SETTINGS).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+            found = _flat(json.loads((self.place / SETTINGS).read_text(encoding="utf-8")))
+            begun = json.loads((self.place / VERSIONS).read_text(encoding="utf-8"))
+            later = [*begun.get("resumed", []), dict(versions)]
+        except (OSError, ValueError, AttributeError, TypeError) as error:
             raise BadRequest(f"{self.place}: holds no run to go on with: {error}") from error
-        wanted = json.loads(json.dumps(_settings(entry, plan)))
-        differ = sorted(name for name in wanted if found.get(name) != wanted[name])
+        wanted = _flat(json.loads(json.dumps(_settings(entry, plan))))
+        differ = [name for name in wanted | found if found.get(name) != wanted.get(name)]
         if differ:
+            was, now = (json.dumps(told.get(differ[0])) for told in (found, wanted))
             raise BadRequest(
-                f"{self.place}: holds another run: {differ[0]} was {found.get(differ[0])}, and is "
-                f"{wanted[differ[0]]}; go on with what it was begun with"
+                f"{self.place}: holds another run: {differ[0]} was {was}, and is {now}; go on with "
+                "what it was begun with"
             )
-        begun = json.loads((self.place / VERSIONS).read_text(encoding="utf-8"))
-        later = [*begun.get("resumed", []), dict(versions)]
         self.write_json(VERSIONS, {**begun, "resumed": later})
 
     def measured(self) -> dict[str, list[Row]]:
@@ -67,10 +69,10 @@ class RunFolder:
         path = self.place / ROWS
         if not path.exists():
             return {}
-        text = path.read_text(encoding="utf-8")
-        whole = text[: text.rfind("\n") + 1]
-        if whole != text:
-            path.write_text(whole, encoding="utf-8")
+        there = path.read_bytes()
+        whole = there[: there.rfind(b"\n") + 1]
+        if whole != there:
+            os.truncate(path, len(whole))  # written anew, a kill now would lose all of it
         cells: dict[str, list[Row]] = {}
         for number, line in enumerate(whole.splitlines(), 1):
             try:
@@ -100,7 +102,9 @@ class RunFolder:
 
         if rows:
             there = {name: [row.get(name) for row in rows] for name in columns}
-            parquet.write_table(Table.from_pydict(there), self.place / PARQUET)
+            draft = self.place / f".{PARQUET}.draft"
+            parquet.write_table(Table.from_pydict(there), draft)
+            draft.replace(self.place / PARQUET)
         lines = [f"- `{name}`: {says}" for name, says in columns.items()]
         text = "# What the columns of rows.parquet are\n\n" + "\n".join(lines) + "\n"
         self.write(README, text)
@@ -118,3 +122,10 @@ class RunFolder:
 
 def _settings(entry: Entry, plan: Plan) -> dict[str, Any]:
     return {"format": FORMAT, "study": entry.name, **asdict(plan)}
+
+
+def _flat(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return settings with a name for each parameter, which come last."""
+    told = {name: value for name, value in settings.items() if name != "parameters"}
+    parameters = settings.get("parameters", {})
+    return told | {f"parameter {name}": value for name, value in parameters.items()}

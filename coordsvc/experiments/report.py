@@ -9,6 +9,7 @@ from typing import Any
 from coordsvc.core.errors import BadRequest
 from coordsvc.experiments.entries import Entry
 from coordsvc.experiments.folder import PLOTS, REPORT, SETTINGS, SUMMARY, VERSIONS
+from coordsvc.experiments.statistics import short
 from coordsvc.experiments.study import Conclusion, Finding
 
 
@@ -65,7 +66,7 @@ def index(folder: Path) -> str:
 
 def markdown(folder: Path) -> str:
     """Return the runs in the folders below, for the documentation."""
-    return "\n".join(_markdown(_runs(folder)))
+    return "\n".join(_markdown(_runs(folder))) + "\n"
 
 
 def _markdown(runs: Iterable[tuple[str, dict[str, Any]]]) -> Iterable[str]:
@@ -78,7 +79,7 @@ def _markdown(runs: Iterable[tuple[str, dict[str, Any]]]) -> Iterable[str]:
         if said["hypothesis"]:
             yield from ("", f"Hypothesis: {said['hypothesis']}")
         partial = ", **partial**" if said["partial"] else ""
-        yield from ("", f"**{said['verdict']}**{partial}. {said['says']}", "")
+        yield from ("", f"**{said['verdict'] or 'nothing'}**{partial}. {said['says']}", "")
         if said["findings"]:
             yield from ("| figure | | wanted | |", "|---|---|---|---|")
             for one in said["findings"]:
@@ -98,15 +99,11 @@ def shown(finding: Mapping[str, Any]) -> str:
     """Return a finding's value with its interval."""
     if finding["value"] is None:
         return "-"
-    value = _short(finding["value"])
+    value = short(finding["value"])
     unit = f" {finding['unit']}" if finding["unit"] else ""
     if finding["low"] is None or finding["low"] == finding["high"]:
         return f"{value}{unit}"
-    return f"{value} [{_short(finding['low'])}, {_short(finding['high'])}]{unit}"
-
-
-def _short(number: float) -> str:
-    return f"{number:.0f}" if abs(number) >= 1_000 else f"{number:.3g}"  # noqa: PLR2004 - digits
+    return f"{value} [{short(finding['low'])}, {short(finding['high'])}]{unit}"
 
 
 def _met(finding: Mapping[str, Any]) -> str:

@@ -6,7 +6,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from coordsvc.core.errors import BadRequest
+from coordsvc.core.errors import BadRequest, CoordinationError
 from coordsvc.experiments.entries import Entry
 from coordsvc.experiments.folder import PLOTS, REPORT, SUMMARY, RunFolder
 from coordsvc.experiments.pictures import draw
@@ -48,7 +48,13 @@ def run(entry: Entry, plan: Plan, place: Path, say: Say, *, resume: bool = False
             lambda: _end(study, entry, plan, folder, [measured.get(key) for key in keys], why), say
         )
         raise
-    return _end(study, entry, plan, folder, [measured.get(key) for key in keys], "")
+    try:
+        return _end(study, entry, plan, folder, [measured.get(key) for key in keys], "")
+    except OSError as error:
+        raise CoordinationError(
+            f"{place}: the report cannot be written ({error.strerror or error}); all that was "
+            "measured is there: make room, and write it with --resume"
+        ) from error
 
 
 def _report_what_there_is(report: Callable[[], object], say: Say) -> None:

@@ -31,7 +31,8 @@ class Interval:
 
     def shown(self, digits: int = 3) -> str:
         """Return it for a table."""
-        return f"{self.value:.{digits}g} [{self.low:.{digits}g}, {self.high:.{digits}g}]"
+        value, low, high = (short(one, digits) for one in (self.value, self.low, self.high))
+        return f"{value} [{low}, {high}]"
 
 
 def mean(values: Sequence[float]) -> Interval:
@@ -47,6 +48,8 @@ def ratio(above: Sequence[float], below: Sequence[float]) -> Interval:
     over, under = np.asarray(above, float), np.asarray(below, float)
     if over.shape != under.shape or not over.size:
         raise BadRequest(f"a ratio of {over.size} runs to {under.size}: the same runs are right")
+    if not (np.isfinite(over).all() and np.isfinite(under).all()):
+        raise BadRequest("a ratio of runs that are no numbers means nothing")
     if under.min() <= 0:
         raise BadRequest("a ratio to something that is not above 0 means nothing")
     picks = _picks(over.size)
@@ -88,6 +91,12 @@ def at_least(interval: Interval, limit: float) -> bool | None:
     if interval.low >= limit:
         return True
     return False if interval.high < limit else None
+
+
+def short(number: float, digits: int = 3) -> str:
+    """Return a number as people read it: so many digits, or all that stand before its point."""
+    told = f"{number:.{digits}g}"
+    return f"{number:.0f}" if "e+" in told else told
 
 
 def _picks(runs: int) -> np.ndarray:
