@@ -2,7 +2,9 @@
 
 import pytest
 
-pa = pytest.importorskip("pyarrow", reason="the experiments extra is not installed")
+pytest.importorskip("pyarrow", reason="the experiments extra is not installed")
+
+from pyarrow import Table
 
 from coordsvc.core.errors import BadRequest
 from coordsvc.experiments import entries
@@ -43,7 +45,7 @@ def test_the_early_warning_speaks_before_each_of_them(plan: Plan, rows: list[Row
 
 def test_rows_travel_through_a_file_unchanged(plan: Plan, rows: list[Row]) -> None:
     """What a table kept is what is concluded from: whole numbers, and nothings, too."""
-    table = pa.Table.from_pydict({name: [row[name] for row in rows] for name in rows[0]})
+    table = Table.from_pydict({name: [row[name] for row in rows] for name in rows[0]})
     again = Collapse().conclude(plan, table.to_pylist())
     assert again.summary == Collapse().conclude(plan, rows).summary
 
