@@ -10,6 +10,7 @@ from typing import Any
 import aiohttp
 
 SECOND_NS = 1_000_000_000
+OK = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

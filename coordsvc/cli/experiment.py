@@ -16,7 +16,7 @@ from coordsvc.cli import show
 from coordsvc.core.errors import BadRequest, CoordinationError
 from coordsvc.experiments import entries, report
 from coordsvc.experiments.entries import Entry
-from coordsvc.experiments.folder import REPORT, SUMMARY
+from coordsvc.experiments.folder import SETTINGS, SUMMARY
 from coordsvc.experiments.runner import run
 from coordsvc.experiments.study import Plan
 
@@ -56,8 +56,8 @@ def experiment(
         return
     say = show.steps(Console(stderr=True))
     options = {
-        "seeds": entries.numbers(seeds, "--seeds") if seeds else None,
-        "gpus": entries.numbers(gpus, "--gpus") if gpus else None,
+        "seeds": None if seeds is None else entries.numbers(seeds, "--seeds"),
+        "gpus": None if gpus is None else entries.numbers(gpus, "--gpus"),
         "engine": engine,
     }
     with redirect_stdout(sys.stderr):  # Ray prints, too
@@ -88,11 +88,7 @@ def _one(
 
 def _run(found: Entry, plan: Plan, place: Path, say: Say, *, resume: bool) -> dict[str, Any]:
     say(f"{found.title}: into {place}")
-    try:
-        told = run(found, plan, place, say, resume=resume)
-    finally:
-        if (place / SUMMARY).exists():
-            say(f"the report is {place / REPORT}")
+    told = run(found, plan, place, say, resume=resume)
     say(f"{told['verdict']}: {told['says']}")
     return {**told, "folder": str(place)}
 
@@ -107,19 +103,23 @@ def _all(
     out = resume or out
     told: dict[str, Any] = {}
     failed: dict[str, str] = {}
-    for name in entries.names():
-        found = entries.entry(name)
+    studies = [entries.entry(name) for name in entries.names()]
+    if not any(preset in found.presets for found in studies):
+        raise BadRequest(f"no study has a preset {preset!r}")
+    for found in studies:
         if preset not in found.presets:
-            say(f"{name}: has no preset {preset}")
+            say(f"{found.name}: has no preset {preset}")
             continue
-        place = out / name
+        place = out / found.name
+        begun = (place / SETTINGS).exists()
         try:
-            told[name] = _run(found, entries.plan(found, preset), place, say, resume=place.exists())
-        except CoordinationError as error:
-            failed[name] = str(error)
-            say(f"{name}: failed: {error}")
-    (out / INDEX).write_text(report.index(out), encoding="utf-8")
-    say(f"the index is {out / INDEX}")
+            told[found.name] = _run(found, entries.plan(found, preset), place, say, resume=begun)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the others shall run
+            failed[found.name] = f"{type(error).__name__}: {error}"
+            say(f"{found.name}: failed: {failed[found.name]}")
+    if any(out.glob(f"*/{SUMMARY}")):
+        (out / INDEX).write_text(report.index(out), encoding="utf-8")
+        say(f"the index is {out / INDEX}")
     if failed:
         raise CoordinationError(f"studies that failed: {', '.join(failed)}; see above")
     return {"studies": told, "index": str(out / INDEX)}

@@ -61,7 +61,9 @@ def steps(console: Console) -> Any:
     started = console.get_time()
 
     def say(step: str) -> None:
-        console.print(f"[dim]{console.get_time() - started:6.1f} s[/]  {step}", highlight=False)
+        since = f"{console.get_time() - started:6.1f} s"
+        line = Text.assemble((since, "dim"), f"  {step}")  # a step's brackets are no markup
+        console.print(line, soft_wrap=True)
 
     return say
 

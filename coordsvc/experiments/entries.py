@@ -12,6 +12,8 @@ from coordsvc.core.errors import BadRequest
 from coordsvc.experiments.study import Plan, Study
 
 SEEDS_MAX = 1_000
+NUMBER_MAX = 2**63 - 1
+"""What a column of whole numbers holds."""
 FOLDER = "catalogue"
 
 
@@ -116,20 +118,24 @@ def numbers(told: str, what: str) -> tuple[int, ...]:
             raise BadRequest(
                 f"{what} {told}: {part.strip()!r} is no number; 1,2,5-8 is right"
             ) from None
-        if not 0 <= low <= high or high - low >= SEEDS_MAX:
-            raise BadRequest(f"{what} {told}: {part.strip()} is no range of at most {SEEDS_MAX}")
+        if high > NUMBER_MAX:
+            raise BadRequest(f"{what}: {high} is too large; {NUMBER_MAX} at most is right")
+        if not low <= high or high - low >= SEEDS_MAX:
+            raise BadRequest(
+                f"{what} {told}: {part.strip()} is no range upwards of at most {SEEDS_MAX}"
+            )
         found += range(low, high + 1)
     return tuple(found)
 
 
 def _checked(seeds: tuple[int, ...]) -> tuple[int, ...]:
+    if not 1 <= len(seeds) <= SEEDS_MAX:
+        raise BadRequest(f"{len(seeds)} seeds; 1 to {SEEDS_MAX} are right")
     doubled = sorted({seed for seed in seeds if seeds.count(seed) > 1})
     if doubled:
         raise BadRequest(
             f"seed {doubled[0]} is named twice: the same run would count as two; name each once"
         )
-    if not 1 <= len(seeds) <= SEEDS_MAX:
-        raise BadRequest(f"{len(seeds)} seeds; 1 to {SEEDS_MAX} are right")
     return seeds
 
 

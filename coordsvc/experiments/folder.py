@@ -20,6 +20,7 @@ from coordsvc.experiments.study import Plan, Row
 FORMAT = 1
 SETTINGS, VERSIONS, ROWS, SUMMARY = "settings.json", "versions.json", "rows.jsonl", "summary.json"
 PARQUET, README, REPORT, PLOTS = "rows.parquet", "README.md", "report.html", "plots"
+CELLS = "cells"
 ENDINGS = ("png", "svg")
 
 

@@ -54,14 +54,16 @@ def page(entry: Entry, folder: Path) -> str:
     return str(
         _templates()
         .get_template("report.html")
-        .render(entry=entry, pictures=pictures, **told, shown=shown)
+        .render(entry=entry, pictures=pictures, **told, shown=shown, ranges=_ranges)
     )
 
 
 def index(folder: Path) -> str:
     """Return a page that leads to every run in the folders below."""
     runs = [{"link": f"{name}/{REPORT}", **told} for name, told in _runs(folder)]
-    return str(_templates().get_template("index.html").render(runs=runs))
+    made = (run["versions"] for run in runs)
+    machines = dict.fromkeys(f"{one['cores']} cores, {one['cpu']}" for one in made)
+    return str(_templates().get_template("index.html").render(runs=runs, machines=list(machines)))
 
 
 def markdown(folder: Path) -> str:
@@ -84,7 +86,7 @@ def _markdown(runs: Iterable[tuple[str, dict[str, Any]]]) -> Iterable[str]:
             yield from ("| figure | | wanted | |", "|---|---|---|---|")
             for one in said["findings"]:
                 says, wanted = one["says"] or one["name"], one["wanted"] or ""
-                yield f"| {says} | {shown(one)} | {wanted} | {_met(one)} |"
+                yield f"| {_cell(says)} | {shown(one)} | {_cell(wanted)} | {_met(one)} |"
             yield ""
         plan = told["settings"]
         command = f"coordsvc experiment {said['study']} --preset {plan['preset']}"
@@ -104,6 +106,10 @@ def shown(finding: Mapping[str, Any]) -> str:
     if finding["low"] is None or finding["low"] == finding["high"]:
         return f"{value}{unit}"
     return f"{value} [{short(finding['low'])}, {short(finding['high'])}]{unit}"
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", r"\|")
 
 
 def _met(finding: Mapping[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """Runs a study: cell by cell into its folder, and in the end, however that comes, its report."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
@@ -8,10 +9,10 @@ from typing import Any
 
 from coordsvc.core.errors import BadRequest, CoordinationError
 from coordsvc.experiments.entries import Entry
-from coordsvc.experiments.folder import PLOTS, REPORT, SUMMARY, RunFolder
+from coordsvc.experiments.folder import CELLS, PLOTS, REPORT, SUMMARY, RunFolder
 from coordsvc.experiments.pictures import draw
 from coordsvc.experiments.report import page, summary
-from coordsvc.experiments.study import Plan, Row, Say, Study
+from coordsvc.experiments.study import Plan, Row, Say
 from coordsvc.experiments.versions import versions
 
 
@@ -39,17 +40,17 @@ def run(entry: Entry, plan: Plan, place: Path, say: Say, *, resume: bool = False
             if cell.key in measured:
                 continue
             say(f"{number} of {len(cells)}: {cell.key}")
-            rows = study.run(cell, say)
+            rows = study.run(replace(cell, keep=folder.place / CELLS / f"{number:03d}"), say)
             folder.keep(cell.key, rows)
             measured[cell.key] = rows
     except BaseException as error:
-        why = f"{type(error).__name__}: {error}"
+        why = ": ".join(part for part in (type(error).__name__, str(error)) if part)
         _report_what_there_is(
-            lambda: _end(study, entry, plan, folder, [measured.get(key) for key in keys], why), say
+            lambda: _end(entry, plan, folder, [measured.get(key) for key in keys], say, why), say
         )
         raise
     try:
-        return _end(study, entry, plan, folder, [measured.get(key) for key in keys], "")
+        return _end(entry, plan, folder, [measured.get(key) for key in keys], say)
     except OSError as error:
         raise CoordinationError(
             f"{place}: the report cannot be written ({error.strerror or error}); all that was "
@@ -77,22 +78,23 @@ def _require_libraries() -> None:
 
 
 def _end(
-    study: Study,
     entry: Entry,
     plan: Plan,
     folder: RunFolder,
     measured: Sequence[Sequence[Row] | None],
-    why: str,
+    say: Say,
+    why: str = "",
 ) -> dict[str, Any]:
-    """Write table, summary, pictures and report of what there is."""
+    """Write table, summary, pictures and report of what there is, and say where."""
     rows = [row for cell in measured if cell is not None for row in cell]
-    conclusion = study.conclude(plan, rows) if rows else None
+    conclusion = entry.make().conclude(plan, rows) if rows else None
     done = sum(cell is not None for cell in measured)
     told = summary(entry, conclusion, done, len(measured), why)
     folder.write_rows(rows, _columns(entry, rows))
     folder.write_json(SUMMARY, told)
     draw(conclusion.figures if conclusion else (), folder.place / PLOTS)
     folder.write(REPORT, page(entry, folder.place))
+    say(f"the report is {folder.place / REPORT}")
     return told
 
 

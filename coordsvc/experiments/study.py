@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from typing import Any, Protocol
 
 Row = dict[str, str | int | float | bool | None]
@@ -18,6 +19,8 @@ class Cell:
     """Unique within the study, and the same for the same plan: what resuming goes by."""
     settings: Mapping[str, Any]
     """All that it is measured with; JSON."""
+    keep: Path | None = None
+    """A folder for what else it leaves behind, such as logs; whoever runs it says where."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
