@@ -4,10 +4,12 @@ settings.json   the plan; what resuming compares      rows.jsonl    a line a cel
 versions.json   libraries, machine, date              rows.parquet  the same, as one table
 summary.json    verdict, findings, intervals          plots/        PNG and SVG
 report.html     all of it, to read                    README.md     what the columns are
+cells/          what else a cell left behind, by its number in the plan
 """
 
 import json
 import os
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -21,7 +23,6 @@ FORMAT = 1
 SETTINGS, VERSIONS, ROWS, SUMMARY = "settings.json", "versions.json", "rows.jsonl", "summary.json"
 PARQUET, README, REPORT, PLOTS = "rows.parquet", "README.md", "report.html", "plots"
 CELLS = "cells"
-ENDINGS = ("png", "svg")
 
 
 class RunFolder:
@@ -96,6 +97,12 @@ class RunFolder:
                 f"{self.place / ROWS}: cannot be written ({error.strerror}); what was measured "
                 "before is there: make room, and go on with --resume"
             ) from error
+
+    def beside(self, number: int) -> Path:
+        """Return where a cell may leave more than rows, without what a try that was killed left."""
+        place = self.place / CELLS / f"{number:03d}"
+        shutil.rmtree(place, ignore_errors=True)
+        return place
 
     def write_rows(self, rows: Sequence[Row], columns: Mapping[str, str]) -> None:
         """Write the table of all rows, and what its columns are."""

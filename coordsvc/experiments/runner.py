@@ -9,7 +9,7 @@ from typing import Any
 
 from coordsvc.core.errors import BadRequest, CoordinationError
 from coordsvc.experiments.entries import Entry
-from coordsvc.experiments.folder import CELLS, PLOTS, REPORT, SUMMARY, RunFolder
+from coordsvc.experiments.folder import PLOTS, REPORT, SUMMARY, RunFolder
 from coordsvc.experiments.pictures import draw
 from coordsvc.experiments.report import page, summary
 from coordsvc.experiments.study import Plan, Row, Say
@@ -40,7 +40,7 @@ def run(entry: Entry, plan: Plan, place: Path, say: Say, *, resume: bool = False
             if cell.key in measured:
                 continue
             say(f"{number} of {len(cells)}: {cell.key}")
-            rows = study.run(replace(cell, keep=folder.place / CELLS / f"{number:03d}"), say)
+            rows = study.run(replace(cell, keep=folder.beside(number)), say)
             folder.keep(cell.key, rows)
             measured[cell.key] = rows
     except BaseException as error:

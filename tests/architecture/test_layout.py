@@ -19,6 +19,7 @@ TESTED_ELSEWHERE = {
     "cli/up": "tests/e2e runs it",
     "bench": "tests/studies and tests/integration run each benchmark, shortened",
     "core/messages": "plain values",
+    "experiments/studies": "tests/studies and tests/integration run each, in small",
     "clock": "the machine's clock, and nothing else",
     "engines/stream": "what the engines with a model share; their tests go through it",
     "engines/openvino_runtime": "needs the library and a model: tests/integration",

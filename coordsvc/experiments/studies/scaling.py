@@ -1,14 +1,14 @@
 """More accelerators: what of them arrives, when demands fit and when they leave pieces."""
 
 import time
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import Any
 
 from coordsvc.core.errors import BadRequest
+from coordsvc.experiments.comparisons import by_kind, parts_figure, table
 from coordsvc.experiments.live import asked_of, emulated, figures, prompts, served
-from coordsvc.experiments.statistics import Interval, at_least, mean
+from coordsvc.experiments.statistics import Interval, at_least
 from coordsvc.experiments.study import (
     Cell,
     Conclusion,
@@ -17,7 +17,6 @@ from coordsvc.experiments.study import (
     Plan,
     Row,
     Say,
-    Table,
     Verdict,
 )
 from coordsvc.settings import check
@@ -28,6 +27,7 @@ WANTED = 0.95
 GPUS_MAX = 64
 MILLI = 1_000
 AGENTS = ("planner", "responder")
+KIND = {"accelerators": "gpus", "demands": "demands"}
 
 
 class Scaling:
@@ -100,8 +100,16 @@ class Scaling:
             verdict=_verdict(list(matched.values())),
             says=_says(worst, of),
             findings=tuple(findings),
-            figures=(_speed(rows, of), _parts(rows)),
-            tables=(_table(rows),),
+            figures=(
+                _speed(rows, of),
+                parts_figure(
+                    rows,
+                    list(KIND.values()),
+                    "C_coord of a turn by part, under load that fills the pool: waiting for offers "
+                    "is waiting for capacity here.",
+                ),
+            ),
+            tables=(table(rows, KIND),),
         )
 
 
@@ -128,12 +136,8 @@ def settings(told: Mapping[str, Any], demands: str) -> dict[str, Any]:
 
 def _by(rows: Sequence[Row], name: str) -> dict[tuple[int, str], Interval]:
     """Return a column's mean over blocks and seeds, by pool and demands."""
-    found: dict[tuple[int, str], list[float]] = defaultdict(list)
-    for row in rows:
-        value = row.get(name)
-        if isinstance(value, int | float):
-            found[int(row["gpus"] or 0), str(row["demands"])].append(float(value))
-    return {key: mean(values) for key, values in sorted(found.items())}
+    found = by_kind(rows, list(KIND.values()), name)
+    return {(int(gpus), demands): one for (gpus, demands), one in found.items()}
 
 
 def _verdict(matched: Sequence[Interval]) -> Verdict:
@@ -191,49 +195,4 @@ def _speed(rows: Sequence[Row], of: Mapping[tuple[int, str], Interval]) -> Figur
         name="speed",
         caption="S_measured by the size of the pool, and the part of the ideal that it is.",
         draw=draw,
-    )
-
-
-def _parts(rows: Sequence[Row]) -> Figure:
-    names = ("offer_wait", "engine_queue", "contention", "call", "retry", "ingress")
-    means = {name: _by(rows, f"{name}_s") for name in names}
-
-    def draw(canvas: Any) -> None:
-        axes = canvas.subplots()
-        keys = list(next(iter(means.values()), {}))
-        floor = [0.0] * len(keys)
-        for name, found in means.items():
-            values = [found[key].value for key in keys]
-            axes.bar(range(len(keys)), values, bottom=floor, label=name)
-            floor = [low + value for low, value in zip(floor, values, strict=True)]
-        axes.set_xticks(range(len(keys)), [f"{gpus}\n{demands}" for gpus, demands in keys])
-        axes.set_ylabel("C_coord of a turn, s")
-        axes.legend(fontsize=8)
-
-    return Figure(
-        name="parts",
-        caption="C_coord of a turn by part, under load that fills the pool: waiting for offers is "
-        "waiting for capacity here.",
-        draw=draw,
-    )
-
-
-def _table(rows: Sequence[Row]) -> Table:
-    columns = {
-        "turns a second": "turns_per_s",
-        "p95, s": "p95_s",
-        "C_coord, s": "c_coord_s",
-        "S_measured": "s_measured",
-        "ideal": "s_ideal",
-        "of ideal": "of_ideal",
-    }
-    found = {title: _by(rows, name) for title, name in columns.items()}
-    keys = list(found["of ideal"])
-    return Table(
-        title="Means over blocks and seeds, with 95 % intervals",
-        columns=("accelerators", "demands", *columns),
-        rows=tuple(
-            (str(gpus), demands, *(found[title][gpus, demands].shown() for title in columns))
-            for gpus, demands in keys
-        ),
     )

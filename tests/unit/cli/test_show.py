@@ -108,3 +108,11 @@ def test_long_steps_say_since_when() -> None:
     now = 112.5
     say("the engine is loading")
     assert console.file.getvalue() == "  12.5 s  the engine is loading\n"
+
+
+def test_a_step_is_told_as_it_is_and_a_path_stays_in_one_piece() -> None:
+    out = io.StringIO()
+    say = show.steps(Console(file=out, width=40))
+    say("failed: pip install 'coordsvc[experiments]' [/] " + "/deep" * 20)
+    assert out.getvalue().rstrip("\n").endswith("'coordsvc[experiments]' [/] " + "/deep" * 20)
+    assert out.getvalue().count("\n") == 1

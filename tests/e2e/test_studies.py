@@ -1,0 +1,63 @@
+"""Studies on a real Ray, in their small form: what must hold on any machine, however slow."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("pyarrow", reason="the experiments extra is not installed")
+
+from coordsvc.experiments import entries
+from coordsvc.experiments.folder import RunFolder
+from coordsvc.experiments.runner import run
+from coordsvc.experiments.study import Row
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(300)]
+
+
+def rows_of(name: str, place: Path, gpus: tuple[int, ...] | None = None) -> list[Row]:
+    entry = entries.entry(name)
+    told = run(entry, entries.plan(entry, "test", gpus=gpus), place, print)
+    assert told["verdict"] is not None
+    assert not told["partial"]
+    return [row for rows in RunFolder(place).measured().values() for row in rows]
+
+
+def total(rows: Sequence[Row], name: str, **where: object) -> float:
+    them = [row for row in rows if all(row[column] == value for column, value in where.items())]
+    assert them, where
+    return sum(float(row[name] or 0) for row in them)
+
+
+def test_demands_that_leave_pieces_scale_worse_than_such_as_fit(tmp_path: Path) -> None:
+    rows = rows_of("scaling", tmp_path / "run", gpus=(1,))
+    assert total(rows, "lost") == 0
+    fits = total(rows, "of_ideal", demands="matched") / 8
+    pieces = total(rows, "of_ideal", demands="fragmenting") / 8
+    assert pieces < fits <= 1.3
+    logs = list((tmp_path / "run" / "cells").glob("*/decisions/*.jsonl"))
+    assert len(logs) == 2, "each run's offers are kept"
+
+
+def test_a_third_agent_answers_the_same_prompts_with_one_phase_more(tmp_path: Path) -> None:
+    rows = rows_of("third-agent", tmp_path / "run")
+    assert total(rows, "lost") == 0
+    fewer = total(rows, "turns_per_s", agents="three agents")
+    assert fewer < total(rows, "turns_per_s", agents="two agents")
+
+
+def test_a_planner_with_much_to_do_is_kept_from_an_idle_half_by_walls(tmp_path: Path) -> None:
+    entry = entries.entry("partition-or-share")
+    mixes = {"planner-heavy": entry.parameters["mixes"]["planner-heavy"]}
+    plan = entries.plan(entry, "test")
+    one = type(plan)(
+        preset=plan.preset,
+        seeds=plan.seeds,
+        gpus=plan.gpus,
+        engine=plan.engine,
+        parameters={**plan.parameters, "mixes": mixes},
+    )
+    told = run(entry, one, tmp_path / "run", print)
+    assert not told["partial"]
+    (gain,) = [one for one in told["findings"] if one["wanted"] == "above 1"]
+    assert gain["value"] > 1
