@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,10 @@ from coordsvc.experiments.entries import Entry
 from coordsvc.experiments.folder import PLOTS, REPORT, SETTINGS, SUMMARY, VERSIONS
 from coordsvc.experiments.statistics import short
 from coordsvc.experiments.study import Conclusion, Finding
+
+CODE = re.compile("`([^`]+)`")
+MANY = 20
+"""Runs from which on an interval holds about what its name says: statistics' tests."""
 
 
 def summary(
@@ -54,7 +59,7 @@ def page(entry: Entry, folder: Path) -> str:
     return str(
         _templates()
         .get_template("report.html")
-        .render(entry=entry, pictures=pictures, **told, shown=shown, ranges=_ranges)
+        .render(entry=entry, pictures=pictures, **told, shown=shown, ranges=_ranges, many=MANY)
     )
 
 
@@ -168,11 +173,18 @@ def _inside(picture: Path) -> str:
 
 def _templates() -> Any:
     import jinja2  # noqa: PLC0415 - an extra, asked for before
+    import markupsafe  # noqa: PLC0415 - jinja2's own
 
-    return jinja2.Environment(
+    def marked(text: str) -> markupsafe.Markup:
+        """Return a catalogue's text with what stands in backquotes as code."""
+        return markupsafe.Markup(CODE.sub(r"<code>\1</code>", str(markupsafe.escape(text))))  # noqa: S704 - escaped
+
+    made = jinja2.Environment(
         loader=jinja2.PackageLoader("coordsvc.experiments"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    made.filters["marked"] = marked
+    return made

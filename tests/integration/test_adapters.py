@@ -216,7 +216,7 @@ async def test_openvino_with_merged_weights_says_nearly_the_same(adapters, judge
     own = [judge.agrees(agent, question, text) for agent, question, text in told]
     others = [
         judge.agrees(other, question, text)
-        for agent, question, text in told
+        for agent, question, text in told[: len(told) // 2]
         for other in AGENTS
         if other != agent
     ]

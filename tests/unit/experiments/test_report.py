@@ -92,6 +92,19 @@ def test_what_is_said_is_text_and_never_markup(tmp_path: Path) -> None:
     assert "&lt;script&gt;" in page
 
 
+def test_code_in_a_study_s_text_looks_like_it_and_is_text_all_the_same(tmp_path: Path) -> None:
+    page = made(tmp_path / "run", measured="It takes `largest` slots, `<b>` of them.")
+    assert "It takes <code>largest</code> slots, <code>&lt;b&gt;</code> of them." in page
+
+
+def test_few_seeds_are_said_to_make_intervals_too_narrow(tmp_path: Path) -> None:
+    few = made(tmp_path / "few")
+    assert "Few runs make an interval narrower than its name" in few
+    assert "This run has 3 seeds, each of one run unless" in few
+    many = made(tmp_path / "many", seeds=tuple(range(report.MANY)))
+    assert "Few runs" not in many
+
+
 def test_what_a_resumed_run_went_on_with_is_told(tmp_path: Path) -> None:
     with pytest.raises(NodeGone):
         made(tmp_path / "run", Fails)
