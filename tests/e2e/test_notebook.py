@@ -12,9 +12,9 @@ pytest.importorskip("peft", reason="the train extra is not installed")
 import nbformat
 from nbclient import NotebookClient
 
-from tests.integration.training_process import make_base
 from tests.unit.training.dialogues import forest, write
 
+NOTEBOOK = Path(__file__).parents[2] / "docs/notebooks/student.ipynb"
 pytestmark = [
     pytest.mark.ray,
     pytest.mark.slow,
@@ -24,17 +24,16 @@ pytestmark = [
 
 
 def test_its_cells_run_and_show_what_they_say(
-    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told = {
-        "STUDENT_BASE": make_base(tmp_path / "base"),
         "STUDENT_DATA": write(tmp_path / "some.jsonl", forest(12)),
         "STUDENT_STUDY": "test",
         "STUDENT_WORK": tmp_path / "work",
     }
     for name, value in told.items():
         monkeypatch.setenv(name, str(value))
-    notebook = nbformat.read(root / "docs/notebooks/student.ipynb", as_version=4)
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
     NotebookClient(notebook, timeout=400, kernel_name="python3").execute()
 
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
@@ -46,7 +45,7 @@ def test_its_cells_run_and_show_what_they_say(
     assert not summary["partial"]
 
 
-def test_it_is_kept_without_outputs(root: Path) -> None:
+def test_it_is_kept_without_outputs() -> None:
     """They would be another machine's, and change with every run."""
-    notebook = json.loads((root / "docs/notebooks/student.ipynb").read_text())
+    notebook = json.loads(NOTEBOOK.read_text())
     assert not any(cell.get("outputs") for cell in notebook["cells"])
