@@ -15,7 +15,6 @@ from coordsvc.cli import (
     simulate,
     status,
     top,
-    train,
     up,
 )
 from coordsvc.cli.bench import (
@@ -28,6 +27,7 @@ from coordsvc.cli.bench import (
     overhead,
     policies,
 )
+from coordsvc.cli.train.commands import app as train_app
 from coordsvc.core.errors import CoordinationError
 
 app = typer.Typer(
@@ -48,7 +48,7 @@ app.add_typer(keys.app, name="keys")
 app.command("simulate")(simulate.simulate)
 app.command("experiment")(experiment.experiment)
 app.command("calibrate")(calibrate.calibrate)
-app.add_typer(train.app, name="train")
+app.add_typer(train_app, name="train")
 
 bench_app = typer.Typer(help="Measurements; each prints one JSON object.", no_args_is_help=True)
 bench_app.command("overhead")(overhead.overhead)

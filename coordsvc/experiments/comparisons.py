@@ -32,22 +32,20 @@ def by_kind(rows: Sequence[Row], kind: Sequence[str], name: str) -> dict[tuple[s
 
 
 def against(rows: Sequence[Row], column: str, ours: str, theirs: str, name: str) -> Interval | None:
-    """Return a measure of one kind of run against another's; blocks are paired by their number.
+    """Return a measure of one kind of run against another's; blocks of a seed are paired.
 
-    None where there are no such runs.
+    None where nothing is there on both sides, or what it is set against is 0 in a block.
     """
-    values: dict[str, list[float]] = {
-        kind: [
-            float(row[name] or 0.0)
-            for row in sorted(rows, key=lambda row: (int(row["seed"] or 0), int(row["block"] or 0)))
-            if row[column] == kind
-        ]
-        for kind in (ours, theirs)
-    }
-    pairs = min(len(found) for found in values.values())
-    if not pairs or min(values[theirs][:pairs]) <= 0:
+    values: dict[str, dict[tuple[object, object], float]] = {ours: {}, theirs: {}}
+    for row in rows:
+        value = row[name]
+        if row[column] in values and isinstance(value, int | float):
+            values[str(row[column])][row["seed"], row["block"]] = float(value)
+    pairs = [pair for pair in values[ours] if pair in values[theirs]]
+    below = [values[theirs][pair] for pair in pairs]
+    if min(below, default=0.0) <= 0:
         return None
-    return ratio(values[ours][:pairs], values[theirs][:pairs])
+    return ratio([values[ours][pair] for pair in pairs], below)
 
 
 def table(rows: Sequence[Row], kind: Mapping[str, str]) -> Table:

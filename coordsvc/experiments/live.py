@@ -6,14 +6,12 @@ heard: nothing is taken from the figures that the service shows of itself.
 """
 
 import asyncio
-import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import ray
 
 from coordsvc.bench.load import OK, SECOND_NS, Answered, closed_loop, percentile
 from coordsvc.core.accounting import PART_MEANS
@@ -27,26 +25,6 @@ CPUS = 8
 BLOCKS = 8
 """Parts of a run's time that are counted apart: what intervals within a run are drawn from."""
 WORDS = ("river", "stone", "lamp", "garden", "window", "paper", "bridge", "cloud", "engine", "bell")
-
-
-class Accelerators(LocalService):
-    """A local service on a Ray that has so many GPUs, in its books only."""
-
-    def __init__(self, gpus: int) -> None:
-        super().__init__(Ports(http=None, metrics=0), CPUS)
-        self._gpus = gpus
-
-    def start_ray(self, folder: str) -> None:
-        """Start a Ray of one node, which keeps its files in `folder`."""
-        ray.init(
-            address="local",
-            num_cpus=CPUS,
-            num_gpus=self._gpus,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            _temp_dir=folder,
-        )
 
 
 @contextmanager
@@ -76,7 +54,7 @@ def served(
     }
     if scaled_by is not None:
         application["autoscaling_policy"] = {"policy_function": scaled_by}
-    service = Accelerators(gpus)
+    service = LocalService(Ports(http=None, metrics=0), CPUS, gpus)
     try:
         service.start(say)
         (running,) = service.deploy({"applications": [application]}, say).values()
@@ -142,12 +120,12 @@ class Load:
         """Return the turns that ended within a time."""
         return [turn for turn in self.turns if begins_s <= turn.ended_s < ends_s]
 
-    def blocks(self) -> Iterator[tuple[float, list[Seen]]]:
-        """Yield equal parts of the busy time: how long each is, and the turns that ended in it."""
+    def blocks(self) -> Iterator[tuple[float, float, list[Seen]]]:
+        """Yield equal parts of the busy time: its begin, how long it is, and who ended in it."""
         each = (self.ends_s - self.begins_s) / BLOCKS
         for n in range(BLOCKS):
             begins = self.begins_s + n * each
-            yield each, self.ended(begins, begins + each)
+            yield begins, each, self.ended(begins, begins + each)
 
 
 async def saturate(
@@ -189,18 +167,30 @@ def figures(
 ) -> list[Row]:
     """Return a row for each block of the busy time: the article's measures, and latencies.
 
+    Computing counts in the block in which it was done, so that no block has more than there are
+    accelerators. Latencies and C_coord are those of turns that ended in it; None where none did.
     `share`: the part of an accelerator that a phase of each agent takes.
     """
     rows: list[Row] = []
-    for number, (lasts_s, turns) in enumerate(load.blocks()):
+    computed = [(turn, list(_computing(turn))) for turn in load.turns]
+    for number, (begins_s, lasts_s, turns) in enumerate(load.blocks()):
         accounts = [turn.account for turn in turns]
         n = len(turns)
-        work_s = sum(
-            phase["compute_s"] * share[phase["agent"]]
-            for account in accounts
-            for phase in account["phases"]
-        )
-        baseline_s = sum(phase["solo_s"] for account in accounts for phase in account["phases"])
+        worth = baseline_s = 0.0
+        works_s = dict.fromkeys(share, 0.0)
+        for turn, phases in computed:
+            inside = [
+                (phase, _overlap(began, ended, begins_s, begins_s + lasts_s))
+                for phase, began, ended in phases
+            ]
+            for phase, lasted in inside:
+                works_s[phase["agent"]] += lasted * share[phase["agent"]]
+            baseline_s += sum(
+                phase["solo_s"] * lasted / phase["compute_s"] for phase, lasted in inside
+            )
+            all_s = sum(phase["compute_s"] for phase in turn.account["phases"])
+            worth += sum(lasted for _, lasted in inside) / all_s if all_s else 0.0
+        work_s = sum(works_s.values())
         latencies = [turn.latency_s for turn in turns]
         rows.append(
             {
@@ -208,10 +198,11 @@ def figures(
                 "block": number,
                 "seconds": lasts_s,
                 "turns": n,
-                "turns_per_s": n / lasts_s,
+                "turns_per_s": worth / lasts_s,
                 "s_measured": baseline_s / lasts_s,
                 "s_ideal": baseline_s * gpus / work_s if work_s else None,
                 "of_ideal": work_s / (lasts_s * gpus),
+                **{f"{agent}_part": done / (lasts_s * gpus) for agent, done in works_s.items()},
                 "p50_s": percentile(latencies, 0.5) if n else None,
                 "p95_s": percentile(latencies, 0.95) if n else None,
                 "c_coord_s": _mean([account["c_coord_s"] for account in accounts]),
@@ -222,6 +213,27 @@ def figures(
             }
         )
     return rows
+
+
+def _computing(turn: Seen) -> Iterator[tuple[Mapping[str, Any], float, float]]:
+    """Yield a turn's phases with when their engines began and ended to compute.
+
+    Accounts tell durations, and phases follow each other: what no agent spent is taken as equal
+    gaps around them, and what a call took beside its engine as equal ways there and back.
+    """
+    phases = turn.account["phases"]
+    spent_s = sum(phase["agent_s"] for phase in phases)
+    gap_s = max(0.0, turn.latency_s - spent_s) / (len(phases) + 1)
+    at_s = turn.sent_s
+    for phase in phases:
+        at_s += gap_s + phase["agent_s"]
+        way_s = max(0.0, phase["engine_call_s"] - phase["queue_s"] - phase["compute_s"]) / 2
+        if phase["compute_s"] > 0:
+            yield phase, at_s - way_s - phase["compute_s"], at_s - way_s
+
+
+def _overlap(began: float, ended: float, begins: float, ends: float) -> float:
+    return max(0.0, min(ended, ends) - max(began, begins))
 
 
 def _mean(values: Sequence[float]) -> float | None:

@@ -66,9 +66,11 @@ class Running:
 class LocalService:
     """Starts a Ray of its own, deploys on it, and takes all of it down again."""
 
-    def __init__(self, ports: Ports, cpus: int | None = None) -> None:
+    def __init__(self, ports: Ports, cpus: int | None = None, gpus: int | None = None) -> None:
+        """Say what Ray shall believe that the machine has; None leaves it what it has."""
         self._ports = ports
         self._cpus = cpus
+        self._gpus = gpus
         self._apps: list[str] = []
         self._folder: str | None = None
 
@@ -98,6 +100,7 @@ class LocalService:
         ray.init(
             address="local",
             num_cpus=self._cpus or max(2, os.cpu_count() or 2),
+            num_gpus=self._gpus,
             include_dashboard=False,
             log_to_driver=False,
             logging_level=logging.ERROR,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from coordsvc.solvers.execute import Key, Scene
 from coordsvc.solvers.instance import Instance, Message, Operation, Schedule
+from coordsvc.solvers.regret import latest
 
 
 class RoundRobin:
@@ -43,6 +44,39 @@ class OldestRound:
     def message(self, scene: Scene, each: Message) -> Key:
         """Return the round's release."""
         return (scene.instance.releases[each[2]],)
+
+
+class FirstCome:
+    """Serves what has waited longest: what could have gone first, were there room."""
+
+    def operation(self, scene: Scene, each: Operation) -> Key:
+        """Return when the round was released and its messages had come."""
+        agent, number = each
+        came = [scene.sent[a, b, number] + 1 for a, b in scene.instance.edges if b == agent]
+        return (max([scene.instance.releases[number], *came]),)
+
+    def message(self, scene: Scene, each: Message) -> Key:
+        """Return when the sender finished."""
+        work = (each[0], each[2])
+        return (scene.starts[work] + scene.instance.duration(work),)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlackFirst:
+    """Serves what can wait least if the round is to end as early as it would alone.
+
+    It goes by the durations that are known ahead, not by those that come.
+    """
+
+    known: Instance
+
+    def operation(self, scene: Scene, each: Operation) -> Key:
+        """Return the steps it can still wait; below 0 it is too late already."""
+        return (latest(self.known)[each] - scene.now,)
+
+    def message(self, scene: Scene, each: Message) -> Key:
+        """Return the steps its receiver's operation can still wait, less the one on the bus."""
+        return (latest(self.known)[each[1], each[2]] - 1 - scene.now,)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

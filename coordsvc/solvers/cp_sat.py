@@ -12,21 +12,22 @@ from typing import TYPE_CHECKING
 
 from coordsvc.core.errors import BadRequest
 from coordsvc.solvers.instance import Instance, Message, Operation, Schedule
-from coordsvc.solvers.regret import isolated, makespan, totals
+from coordsvc.solvers.regret import band, isolated, totals
 
 if TYPE_CHECKING:
     from ortools.sat.python import cp_model
 
-BAND_PERCENT = 5  # of utilisation either way
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planning:
-    """A plan, and how sure the solver is of it. The gap is of the objective, 0 when proven."""
+    """A plan, and how sure the solver is of it. The gap is of the objective.
+
+    It is 0 when proven, and None when the solver does not tell.
+    """
 
     schedule: Schedule
     status: str
-    gap: float
+    gap: float | None
 
 
 def plan(instance: Instance, baseline: Schedule, *, effort: float = 10.0) -> Planning:
@@ -63,9 +64,8 @@ def plan(instance: Instance, baseline: Schedule, *, effort: float = 10.0) -> Pla
 def _feasible(
     model: "cp_model.CpModel", instance: Instance, baseline: Schedule
 ) -> tuple[dict[Operation, "cp_model.IntVar"], dict[Message, "cp_model.IntVar"]]:
-    first, span = min(instance.releases), makespan(instance, baseline)
-    longest = span * 100 // (100 - BAND_PERCENT)
-    shortest = -(-span * 100 // (100 + BAND_PERCENT))
+    first = min(instance.releases)
+    shortest, longest = band(instance, baseline)
     end = first + longest
     starts = {
         (i, k): model.new_int_var(

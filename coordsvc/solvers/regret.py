@@ -4,9 +4,12 @@ The isolated finish is that of the round by itself: no limit on GPUs or messages
 round in the agent's way. Regret is the mean over rounds of the finish less the isolated finish.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 from coordsvc.solvers.instance import Instance, Operation, Schedule
+
+BAND_PERCENT = 5  # of utilisation either way
 
 
 def isolated(instance: Instance) -> dict[Operation, int]:
@@ -17,6 +20,20 @@ def isolated(instance: Instance) -> dict[Operation, int]:
         begin = max([instance.releases[number], *arrivals])
         finish[agent, number] = begin + instance.duration((agent, number))
     return finish
+
+
+@lru_cache(maxsize=64)
+def latest(instance: Instance) -> Mapping[Operation, int]:
+    """Return the last step at which each operation may start for its round to end as if alone."""
+    alone = isolated(instance)
+    agents = range(len(instance.demands))
+    rounds = range(len(instance.releases))
+    ends = [max(alone[agent, number] for agent in agents) for number in rounds]
+    start: dict[Operation, int] = {}
+    for agent, number in reversed(instance.operations):
+        needed = [start[b, number] - 1 for a, b in instance.edges if a == agent]
+        start[agent, number] = min([ends[number], *needed]) - instance.duration((agent, number))
+    return start
 
 
 def totals(instance: Instance, schedule: Schedule) -> list[int]:
@@ -50,3 +67,9 @@ def utilisation(instance: Instance, schedule: Schedule) -> float:
     """Return the share of GPU-steps in use until the last finish."""
     work = sum(instance.demands[each[0]] * instance.duration(each) for each in instance.operations)
     return work / (instance.capacity * makespan(instance, schedule))
+
+
+def band(instance: Instance, baseline: Schedule) -> tuple[int, int]:
+    """Return the least and the largest makespan that keep utilisation in its band."""
+    span = makespan(instance, baseline)
+    return -(-span * 100 // (100 + BAND_PERCENT)), span * 100 // (100 - BAND_PERCENT)

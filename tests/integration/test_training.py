@@ -16,7 +16,7 @@ pytest.importorskip("bitsandbytes", reason="the train extra is not installed")
 
 from typer.testing import CliRunner
 
-from coordsvc.cli.train import app
+from coordsvc.cli.train.commands import app
 from coordsvc.core.dialogue import CHECKER, RESPONDER
 from coordsvc.core.errors import BadRequest, EngineBroken
 from coordsvc.training import adapters

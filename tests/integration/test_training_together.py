@@ -15,7 +15,7 @@ pytest.importorskip("peft", reason="the train extra is not installed")
 from ray import serve
 from typer.testing import CliRunner
 
-from coordsvc.cli.train import app
+from coordsvc.cli.train.commands import app
 from coordsvc.core.dialogue import PLANNER, RESPONDER
 from coordsvc.core.errors import BadRequest
 from coordsvc.serving.actors import stop_actors

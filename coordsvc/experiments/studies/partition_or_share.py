@@ -17,6 +17,7 @@ from coordsvc.experiments.study import (
     Plan,
     Row,
     Say,
+    Table,
     Verdict,
 )
 from coordsvc.settings import check
@@ -26,7 +27,7 @@ POLICIES: Mapping[str, Mapping[str, Any]] = {
     PARTITION: {"name": "static_partition", "partition": {"planner": 1, "responder": 1}},
     SHARE: {"name": "fair_share"},
 }
-KIND = {"mix": "mix", "pool": "pool"}
+KIND = {"accelerators": "gpus", "mix": "mix", "pool": "pool"}
 
 
 class PartitionOrShare:
@@ -83,35 +84,38 @@ class PartitionOrShare:
         findings: list[Finding] = []
         gains: dict[str, str] = {}
         met: list[bool | None] = []
-        for mix in plan.parameters["mixes"]:
-            there = [row for row in rows if row["mix"] == mix]
+        assert plan.gpus, "the catalogue names some"
+        for gpus, mix in product(plan.gpus, plan.parameters["mixes"]):
+            there = [row for row in rows if (row["gpus"], row["mix"]) == (gpus, mix)]
+            where = f"{mix}, {gpus} accelerators"
             for name, says in (
                 ("turns_per_s", "turns a second, shared against divided"),
                 ("p95_s", "p95 of a turn, likewise"),
                 ("c_coord_s", "C_coord of a turn, likewise"),
             ):
                 found = against(there, "pool", SHARE, PARTITION, name)
-                if found is None:
-                    continue
                 wanted = name == "turns_per_s"
+                if found is None:
+                    met += [None] * wanted  # a claim of every mix is not decided without it
+                    continue
                 findings.append(
                     Finding(
-                        name=f"{name} {mix}",
+                        name=f"{name} {where}",
                         value=found.value,
                         low=found.low,
                         high=found.high,
-                        says=f"{mix}: {says}",
+                        says=f"{where}: {says}",
                         wanted="above 1" if wanted else None,
                         met=at_least(found, 1.0) if wanted else None,
                     )
                 )
                 if wanted:
-                    gains[mix] = found.shown()
+                    gains[where] = found.shown()
                     met.append(at_least(found, 1.0))
-        told = ", ".join(f"{mix} {gain}" for mix, gain in gains.items())
+        told = "; ".join(f"{where}: {gain}" for where, gain in gains.items())
         return Conclusion(
             verdict=_verdict(met),
-            says=f"Turns a second of the shared pool against the divided one: {told}."
+            says=f"Turns a second of the shared pool against the divided one. {told}."
             if told
             else "Nothing was measured side by side.",
             findings=tuple(findings),
@@ -119,7 +123,7 @@ class PartitionOrShare:
                 _side_by_side(rows),
                 parts_figure(rows, list(KIND.values()), "C_coord of a turn by part."),
             ),
-            tables=(table(rows, KIND),),
+            tables=(table(rows, KIND), _parts_table(rows)),
         )
 
 
@@ -155,16 +159,34 @@ def _verdict(met: Sequence[bool | None]) -> Verdict:
     return Verdict.CONFIRMED if all(met) else Verdict.FALSIFIED
 
 
+def _parts_table(rows: Sequence[Row]) -> Table:
+    """Return which part of the pool's time computed for each agent, and which for nobody."""
+    found = {
+        name: by_kind(rows, list(KIND.values()), f"{name}_part")
+        for name in ("planner", "responder")
+    }
+    told = []
+    for key, planner in found["planner"].items():
+        responder = found["responder"][key]
+        idle = 1 - planner.value - responder.value
+        told.append((*key, planner.shown(), responder.shown(), f"{idle:.3f}"))
+    return Table(
+        title="Parts of the pool's time that computed for each agent",
+        columns=(*KIND, "planner", "responder", "nobody"),
+        rows=tuple(told),
+    )
+
+
 def _side_by_side(rows: Sequence[Row]) -> Figure:
     names = {"turns_per_s": "turns a second", "p95_s": "p95 of a turn, s"}
     found = {name: by_kind(rows, list(KIND.values()), name) for name in names}
-    mixes = list(dict.fromkeys(str(row["mix"]) for row in rows))
+    mixes = list(dict.fromkeys((str(row["gpus"]), str(row["mix"])) for row in rows))
 
     def draw(canvas: Any) -> None:
         both = canvas.subplots(1, 2)
         for axes, (name, title) in zip(both, names.items(), strict=True):
             for n, pool in enumerate((PARTITION, SHARE)):
-                values = [found[name].get((mix, pool)) for mix in mixes]
+                values = [found[name].get((*mix, pool)) for mix in mixes]
                 there = [(at, one) for at, one in enumerate(values) if one is not None]
                 axes.bar(
                     [at + 0.4 * n for at, _ in there],
@@ -177,7 +199,8 @@ def _side_by_side(rows: Sequence[Row]) -> Figure:
                     capsize=3,
                     label=pool,
                 )
-            axes.set_xticks([at + 0.2 for at in range(len(mixes))], mixes, fontsize=8)
+            labels = [f"{mix}\n{gpus} accelerators" for gpus, mix in mixes]
+            axes.set_xticks([at + 0.2 for at in range(len(mixes))], labels, fontsize=8)
             axes.set_ylabel(title)
         both[0].legend()
 

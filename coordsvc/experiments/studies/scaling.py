@@ -66,7 +66,8 @@ class Scaling:
         if cell.keep is not None:
             cell.keep.mkdir(parents=True, exist_ok=True)
             args["decision_log"] = {"folder": str(cell.keep / "decisions")}
-        asked = prompts(told["prompts"], told["seed"], tuple(told["reply_tokens"]))
+        count = min(told["prompts"], told["prompts_each"] * told["gpus"])
+        asked = prompts(count, told["seed"], tuple(told["reply_tokens"]))
         clients = told["gpus"] * told["clients_each"]
         with served(args, told["gpus"], say, replicas=told["gpus"]) as url:
             load = asked_of(url, asked, clients, time.perf_counter_ns)
@@ -80,7 +81,6 @@ class Scaling:
 
     def conclude(self, plan: Plan, rows: Sequence[Row]) -> Conclusion:
         """Return what of each pool arrived, and whether it is enough where demands fit."""
-        del plan
         of = _by(rows, "of_ideal")
         findings = [
             Finding(
@@ -97,7 +97,7 @@ class Scaling:
         matched = {gpus: one for (gpus, demands), one in of.items() if demands == MATCHED}
         worst = min(matched.values(), key=lambda one: one.value, default=None)
         return Conclusion(
-            verdict=_verdict(list(matched.values())),
+            verdict=_verdict([matched.get(gpus) for gpus in plan.gpus or ()]),
             says=_says(worst, of),
             findings=tuple(findings),
             figures=(
@@ -140,8 +140,9 @@ def _by(rows: Sequence[Row], name: str) -> dict[tuple[int, str], Interval]:
     return {(int(gpus), demands): one for (gpus, demands), one in found.items()}
 
 
-def _verdict(matched: Sequence[Interval]) -> Verdict:
-    met = [at_least(one, WANTED) for one in matched]
+def _verdict(matched: Sequence[Interval | None]) -> Verdict:
+    """Return whether every pool is near its ideal; one that was not measured leaves it open."""
+    met = [None if one is None else at_least(one, WANTED) for one in matched]
     if not met or None in met:
         return Verdict.MISSED if False in met else Verdict.UNDECIDED
     return Verdict.MET if all(met) else Verdict.MISSED
@@ -150,7 +151,7 @@ def _verdict(matched: Sequence[Interval]) -> Verdict:
 def _says(worst: Interval | None, of: Mapping[tuple[int, str], Interval]) -> str:
     if worst is None:
         return "No pool with matching demands was measured."
-    said = f"With demands that fit, every pool reaches at least {worst.shown()} of its ideal."
+    said = f"With demands that fit, S_measured is {worst.shown()} of its ideal in the worst pool."
     pieces = [one for (_, demands), one in of.items() if demands == FRAGMENTING]
     if pieces:
         low = min(pieces, key=lambda one: one.value)

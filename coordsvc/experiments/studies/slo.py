@@ -11,6 +11,7 @@ import aiohttp
 import numpy as np
 
 from coordsvc.bench.load import OK, SECOND_NS, percentile
+from coordsvc.core.errors import BadRequest
 from coordsvc.experiments.comparisons import by_kind
 from coordsvc.experiments.live import emulated, prompts, served
 from coordsvc.experiments.statistics import Interval, of
@@ -29,6 +30,9 @@ from coordsvc.settings import check
 from coordsvc.settings.scaling import POLICY
 
 P95 = 0.95
+VERDICTS = {True: Verdict.MET, False: Verdict.MISSED, None: Verdict.UNDECIDED}
+Steps = Mapping[float, tuple[Interval | None, int]]
+"""By load: p95 of W, None if nobody was answered, and how many turns were lost."""
 
 
 class Slo:
@@ -40,7 +44,9 @@ class Slo:
         return "slo"
 
     def check(self, plan: Plan) -> None:
-        """Raise `BadRequest` for settings that are wrong."""
+        """Raise `BadRequest` for settings that are wrong, or more pools than one."""
+        if len(plan.gpus or ()) > 1:
+            raise BadRequest("--gpus: the level is looked for on one pool; name one size")
         check(settings(plan.parameters, max(plan.gpus or (1,))))
 
     def cells(self, plan: Plan) -> list[Cell]:
@@ -65,23 +71,24 @@ class Slo:
         told = plan.parameters
         limit, wanted = told["p95_limit_s"], told["wanted_per_s"]
         steps = _steps(rows)
-        held = [load for load, (one, lost) in steps.items() if one.high < limit and not lost]
-        highest = max(held, default=0.0)
+        highest, held = _climbed(steps, limit)
+        met = True if highest >= wanted else held
         findings = [
             Finding(
                 name="highest_load",
                 value=highest,
                 unit="turns/s",
                 wanted=f"at least {wanted}",
-                met=highest >= wanted,
-                says=f"highest load with p95 of W below {limit * 1_000:.0f} ms, its interval whole",
+                met=met,
+                says=f"highest load up to which p95 of W is below {limit * 1_000:.0f} ms, "
+                "each interval whole",
             ),
             *(
                 Finding(
                     name=f"p95_at_{load:g}",
-                    value=one.value,
-                    low=one.low,
-                    high=one.high,
+                    value=one.value if one else None,
+                    low=one.low if one else None,
+                    high=one.high if one else None,
                     unit="s",
                     says=f"p95 of W at {load:g} turns a second"
                     + (f", {lost} lost" if lost else ""),
@@ -90,7 +97,7 @@ class Slo:
             ),
         ]
         return Conclusion(
-            verdict=Verdict.MET if highest >= wanted else Verdict.MISSED,
+            verdict=VERDICTS[met],
             says=f"Up to {highest:g} turns a second p95 of a turn stays below "
             f"{limit * 1_000:.0f} ms; wanted was {wanted:g}.",
             findings=tuple(findings),
@@ -146,11 +153,13 @@ async def _step(
     """Send turns at random instants for a while; return a row for each, once all have ended."""
     reply = (told["reply_tokens"], told["reply_tokens"])
     count = max(1, int(chance.poisson(load * told["step_s"])))
-    waits = np.diff(np.sort(chance.uniform(0, told["step_s"], count)), prepend=0.0)
+    instants = np.sort(chance.uniform(0, told["step_s"], count))
     asked = prompts(count, int(chance.integers(1 << 30)), reply)
     tasks = []
-    for wait, (question, tokens) in zip(waits, asked, strict=True):
-        await asyncio.sleep(float(wait))
+    began = time.perf_counter_ns()
+    for at, (question, tokens) in zip(instants, asked, strict=True):
+        gone = (time.perf_counter_ns() - began) / SECOND_NS
+        await asyncio.sleep(max(0.0, float(at) - gone))  # what was late once is not late for all
         tasks.append(asyncio.create_task(_turn(session, url, question, tokens)))
     about = {"gpus": told["gpus"], "seed": told["seed"], "load": load}
     return [{**about, **row} for row in await asyncio.gather(*tasks)]
@@ -168,7 +177,7 @@ async def _turn(session: aiohttp.ClientSession, url: str, question: str, tokens:
         async with session.post(f"{url}/v1/chat/completions", json=body) as answer:
             told = await answer.json(content_type=None)
             status = answer.status
-    except aiohttp.ClientError:
+    except (aiohttp.ClientError, TimeoutError, ValueError):
         told, status = {}, 0
     heard = (time.perf_counter_ns() - began) / SECOND_NS
     account = told["coordsvc"]["account"] if status == OK else {}
@@ -182,9 +191,25 @@ async def _turn(session: aiohttp.ClientSession, url: str, question: str, tokens:
     }
 
 
-def _steps(rows: Sequence[Row]) -> dict[float, tuple[Interval, int]]:
+def _climbed(steps: Steps, limit: float) -> tuple[float, bool | None]:
+    """Return the highest load that is held with all below it, and whether the next one is.
+
+    False: it is not, since turns were lost or its p95 is above the limit; None: its interval holds
+    both answers, or the ladder ended.
+    """
+    highest = 0.0
+    for load, (one, lost) in steps.items():
+        if one is None or lost or one.low >= limit:
+            return highest, False
+        if one.high >= limit:
+            return highest, None
+        highest = load
+    return highest, None
+
+
+def _steps(rows: Sequence[Row]) -> dict[float, tuple[Interval | None, int]]:
     """Return p95 of W with its interval, and how many turns were lost, by load."""
-    walls: dict[float, list[float]] = defaultdict(list)
+    walls: dict[float, list[float]] = {float(row["load"] or 0): [] for row in rows}
     lost: dict[float, int] = defaultdict(int)
     for row in rows:
         load = float(row["load"] or 0)
@@ -193,16 +218,19 @@ def _steps(rows: Sequence[Row]) -> dict[float, tuple[Interval, int]]:
         else:
             lost[load] += 1
     return {
-        load: (of(found, lambda drawn: np.quantile(drawn, P95, axis=1)), lost[load])
+        load: (
+            of(found, lambda drawn: np.quantile(drawn, P95, axis=1)) if found else None,
+            lost[load],
+        )
         for load, found in sorted(walls.items())
     }
 
 
-def _curve(steps: Mapping[float, tuple[Interval, int]], limit: float) -> Figure:
+def _curve(steps: Steps, limit: float) -> Figure:
     def draw(canvas: Any) -> None:
         axes = canvas.subplots()
-        loads = list(steps)
-        values = [one for one, _ in steps.values()]
+        answered = {load: one for load, (one, _) in steps.items() if one is not None}
+        loads, values = list(answered), list(answered.values())
         axes.errorbar(
             loads,
             [one.value for one in values],
@@ -226,16 +254,21 @@ def _curve(steps: Mapping[float, tuple[Interval, int]], limit: float) -> Figure:
     )
 
 
-def _table(rows: Sequence[Row], steps: Mapping[float, tuple[Interval, int]]) -> Table:
+def _table(rows: Sequence[Row], steps: Steps) -> Table:
     means = {name: by_kind(rows, ("load",), name) for name in ("wall_s", "solo_s", "c_coord_s")}
     told = []
     for load, (one, lost) in steps.items():
-        walls = [float(row["wall_s"] or 0) for row in rows if row["load"] == load]
+        if one is None:
+            told.append((f"{load:g}", *["-"] * 5, str(lost)))
+            continue
+        there = [row for row in rows if row["load"] == load and row["wall_s"] is not None]
+        walls, heard = ([float(row[name] or 0) for row in there] for name in ("wall_s", "client_s"))
         told.append(
             (
                 f"{load:g}",
                 f"{percentile(walls, 0.5):.3f}",
                 one.shown(),
+                f"{percentile(heard, P95):.3f}",
                 *(f"{means[name][str(load),].value:.3f}" for name in ("solo_s", "c_coord_s")),
                 str(lost),
             )
@@ -246,6 +279,7 @@ def _table(rows: Sequence[Row], steps: Mapping[float, tuple[Interval, int]]) -> 
             "turns a second",
             "p50 of W, s",
             "p95 of W, s",
+            "p95 at the client, s",
             "compute, s",
             "C_coord, s",
             "lost",

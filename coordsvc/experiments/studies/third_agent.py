@@ -21,7 +21,7 @@ from coordsvc.experiments.study import (
 from coordsvc.settings import check
 
 TWO, THREE = "two agents", "three agents"
-KIND = {"agents": "agents", "load": "load"}
+KIND = {"accelerators": "gpus", "agents": "agents", "load": "load"}
 
 
 class ThirdAgent:
@@ -82,21 +82,22 @@ class ThirdAgent:
     def conclude(self, plan: Plan, rows: Sequence[Row]) -> Conclusion:
         """Return S_measured before and after, and C_coord by part."""
         del plan
-        loads = list(dict.fromkeys(str(row["load"]) for row in rows))
+        pools = dict.fromkeys((row["gpus"], str(row["load"])) for row in rows)
         findings: list[Finding] = []
         said: list[str] = []
-        for load in loads:
-            there = [row for row in rows if row["load"] == load]
+        for gpus, load in pools:
+            there = [row for row in rows if (row["gpus"], row["load"]) == (gpus, load)]
+            where = f"{load}, {gpus} accelerators"
             for name, says in (
                 ("s_measured", "S_measured with three agents against two"),
-                ("c_coord_s", "C_coord of a turn, likewise"),
-                ("turns_per_s", "turns a second, likewise"),
+                ("c_coord_s", "C_coord of a turn with three agents against two"),
+                ("turns_per_s", "turns a second with three agents against two"),
             ):
                 found = against(there, "agents", THREE, TWO, name)
                 if found is not None:
-                    findings.append(_finding(f"{name} {load}", f"{says}, {load}", found))
+                    findings.append(_finding(f"{name} {where}", f"{says}, {where}", found))
                     if name != "turns_per_s":
-                        said.append(f"{says} is {found.shown()} ({load})")
+                        said.append(f"{says} is {found.shown()} ({where})")
         return Conclusion(
             verdict=Verdict.SHOWN,
             says="; ".join(said) + "." if said else "One of the two was not measured.",

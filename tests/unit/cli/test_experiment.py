@@ -12,7 +12,7 @@ pytest.importorskip("pyarrow", reason="the experiments extra is not installed")
 from coordsvc.cli.experiment import experiment
 from coordsvc.core.errors import BadRequest, CoordinationError, NodeGone
 from coordsvc.experiments import entries
-from tests.unit.experiments.tiny import Fails, FailsTwice, Tiny, catalogue
+from tests.unit.experiments.tiny import Fails, FailsTwice, Prints, Tiny, catalogue
 
 app = typer.Typer()
 app.command()(experiment)
@@ -52,6 +52,13 @@ def test_people_hear_each_cell_the_report_s_place_and_the_verdict() -> None:
     assert done.stdout == ""
     for line in ("into run", "1 of 3: seed 1", "the report is run/report.html", "confirmed: Turns"):
         assert line in done.stderr
+
+
+def test_what_a_study_starts_may_print_and_json_is_still_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    studies(monkeypatch, tiny=Prints)
+    assert told("tiny", "--preset", "test")["verdict"] == "confirmed"
 
 
 def test_without_out_each_run_has_a_folder_of_its_own(here: Path) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -138,6 +139,14 @@ class Alike(Tiny):
 
     def cells(self, plan: Plan) -> list[Cell]:
         return 2 * super().cells(plan)
+
+
+class Prints(Tiny):
+    """Starts something that talks."""
+
+    def run(self, cell: Cell, say: Say) -> list[Row]:
+        sys.stdout.write("Started a local Ray instance.\n")
+        return super().run(cell, say)
 
 
 class Empty(Tiny):

@@ -6,13 +6,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coordsvc.solvers.baselines import Offers, OldestRound, Planned, RoundRobin
+from coordsvc.solvers.baselines import (
+    FirstCome,
+    Offers,
+    OldestRound,
+    Planned,
+    RoundRobin,
+    SlackFirst,
+)
 from coordsvc.solvers.execute import Rule, execute, faults
 from coordsvc.solvers.generator import TOPOLOGIES, Shape, generate
 from coordsvc.solvers.instance import Schedule
 from tests.unit.solvers.test_regret import CHAIN, PLAYED
 
-RULES = [RoundRobin(), Offers(), OldestRound()]
+RULES = [RoundRobin(), Offers(), OldestRound(), FirstCome(), SlackFirst(known=CHAIN)]
 
 
 @given(
@@ -29,6 +36,7 @@ RULES = [RoundRobin(), Offers(), OldestRound()]
 @settings(max_examples=60, deadline=None)
 def test_no_rule_breaks_a_limit(shape: Shape, seed: int, rule: Rule) -> None:
     instance = generate(shape, seed)
+    rule = SlackFirst(known=instance) if isinstance(rule, SlackFirst) else rule
     assert faults(instance, execute(instance, rule)) == []
 
 
