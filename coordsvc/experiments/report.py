@@ -14,8 +14,6 @@ from coordsvc.experiments.statistics import short
 from coordsvc.experiments.study import Conclusion, Finding
 
 CODE = re.compile("`([^`]+)`")
-MANY = 20
-"""Runs from which on an interval holds about what its name says: statistics' tests."""
 
 
 def summary(
@@ -59,7 +57,7 @@ def page(entry: Entry, folder: Path) -> str:
     return str(
         _templates()
         .get_template("report.html")
-        .render(entry=entry, pictures=pictures, **told, shown=shown, ranges=_ranges, many=MANY)
+        .render(entry=entry, pictures=pictures, **told, shown=shown, ranges=_ranges)
     )
 
 

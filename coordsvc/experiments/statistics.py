@@ -1,11 +1,14 @@
-"""Intervals from few runs: percentile bootstrap over seeds, and verdicts by interval. Pure.
+"""Intervals of few runs: bootstrap over seeds, widened where they are few; verdicts. Pure.
 
 The bootstrap draws runs with replacement (Efron 1979) from a generator of its own seed, so that the
-same rows give the same interval.
+same rows give the same interval. Its percentiles are too narrow for few runs: the drawn means vary
+by (n - 1)/n of what they should, and the tails are those of a known variance. So both ends are
+moved away from the value by sqrt(n/(n - 1)) * t/z, which for a mean is Student's interval.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import sqrt
 
 import numpy as np
 
@@ -15,6 +18,13 @@ from coordsvc.experiments.study import Verdict
 DRAWS = 4_000
 CONFIDENCE = 0.95
 SEED = 2_024
+NORMAL_975 = 1.960
+STUDENT_975 = (
+    *(12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228),
+    *(2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086),
+    *(2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042),
+)
+"""Student's t of 97.5 %, by degrees of freedom from 1; beyond the table the last one is used."""
 DECIDING = 2
 """Runs without which no interval says anything."""
 
@@ -54,7 +64,7 @@ def ratio(above: Sequence[float], below: Sequence[float]) -> Interval:
         raise BadRequest("a ratio to something that is not above 0 means nothing")
     picks = _picks(over.size)
     drawn = over[picks].mean(axis=1) / under[picks].mean(axis=1)
-    return _interval(float(over.mean() / under.mean()), drawn, over.size)
+    return interval(float(over.mean() / under.mean()), drawn, over.size)
 
 
 def difference(ours: Sequence[float], theirs: Sequence[float]) -> Interval:
@@ -72,7 +82,15 @@ def of(values: Sequence[float], estimate: Callable[[np.ndarray], np.ndarray]) ->
     if not np.isfinite(there).all():
         raise BadRequest("an interval of runs that are no numbers means nothing")
     drawn = estimate(there[_picks(there.size)])
-    return _interval(float(estimate(there[None, :])[0]), drawn, there.size)
+    return interval(float(estimate(there[None, :])[0]), drawn, there.size)
+
+
+def interval(value: float, drawn: np.ndarray, runs: int) -> Interval:
+    """Return the interval of an estimate that was drawn anew from so many runs."""
+    tail = (1 - CONFIDENCE) / 2
+    low, high = (float(end) for end in np.quantile(drawn, [tail, 1 - tail]))
+    wider = _wider(runs)
+    return Interval(value, value - (value - low) * wider, value + (high - value) * wider, runs)
 
 
 def below(interval: Interval, limit: float) -> Verdict:
@@ -103,7 +121,9 @@ def _picks(runs: int) -> np.ndarray:
     return np.random.default_rng(SEED).integers(0, runs, size=(DRAWS, runs))
 
 
-def _interval(value: float, drawn: np.ndarray, runs: int) -> Interval:
-    tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(drawn, [tail, 1 - tail])
-    return Interval(value, float(low), float(high), runs)
+def _wider(runs: int) -> float:
+    """Return by how much percentiles of so few runs are too narrow."""
+    if runs < DECIDING:
+        return 1.0
+    freedom = min(runs - 1, len(STUDENT_975))
+    return sqrt(runs / (runs - 1)) * STUDENT_975[freedom - 1] / NORMAL_975

@@ -12,7 +12,7 @@ from coordsvc.core.errors import BadRequest
 from coordsvc.core.policies.catalogue import PolicyTerms
 from coordsvc.core.terms import Terms
 from coordsvc.core.units import SECOND, Micros
-from coordsvc.experiments.statistics import DRAWS, SEED, Interval, at_least, below, mean
+from coordsvc.experiments.statistics import DRAWS, SEED, Interval, at_least, below, interval, mean
 from coordsvc.experiments.study import (
     Cell,
     Conclusion,
@@ -201,8 +201,7 @@ def knee(saturated: Mapping[float, Sequence[float]]) -> Interval | None:
     picks = np.random.default_rng(SEED).integers(0, runs, size=(DRAWS // 10, runs))
     drawn = [_bend(levels, table[:, pick].mean(axis=1)) for pick in picks]
     there = [one for one in drawn if one is not None]
-    low, high = np.quantile(there, [0.025, 0.975])
-    return Interval(value, float(low), float(high), runs)
+    return interval(value, np.array(there), runs)
 
 
 def _bend(levels: np.ndarray, values: np.ndarray) -> float | None:

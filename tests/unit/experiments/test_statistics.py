@@ -18,18 +18,26 @@ def test_runs_that_are_all_alike_leave_no_doubt() -> None:
 def test_the_mean_of_runs_lies_in_its_interval_and_that_within_the_runs() -> None:
     found = statistics.mean([1.0, 2.0, 3.0, 10.0])
     assert found.value == 4.0
-    assert 1.0 < found.low < 4.0 < found.high < 10.0
+    assert found.low < 4.0 < found.high
+    # Student's: 4 -+ 3.182 * 4.08 / 2; the tails of four runs are coarse
+    assert (found.low, found.high) == (pytest.approx(-2.5, abs=2.5), pytest.approx(10.5, abs=2.5))
     assert statistics.mean([1.0, 2.0, 3.0, 10.0]) == found, "the same rows, the same interval"
 
 
-def test_two_runs_span_their_interval() -> None:
-    """One draw in four is of the first alone, one in four of the second: both tails are theirs."""
-    assert statistics.mean([1.0, 2.0]) == Interval(1.5, 1.0, 2.0, 2)
+def test_two_runs_leave_much_open() -> None:
+    """Both tails are one of them alone; sqrt(2) * 12.706 / 1.96 is 9.168 times as far."""
+    found = statistics.mean([1.0, 2.0])
+    assert found.value == 1.5
+    assert found.low == pytest.approx(1.5 - 0.5 * 9.168, abs=1e-3)
+    assert found.high == pytest.approx(1.5 + 0.5 * 9.168, abs=1e-3)
 
 
 def test_a_ratio_is_one_of_means_drawn_in_pairs() -> None:
     found = statistics.ratio([2.0, 4.0], [1.0, 4.0])
-    assert (found.value, found.low, found.high) == (6 / 5, 1.0, 2.0)
+    assert found.value == 6 / 5
+    assert (found.low < 1.0, found.high > 2.0) == (True, True), (
+        "beyond what two pairs alone would say"
+    )
     assert statistics.ratio([3.0, 6.0, 9.0], [1.0, 2.0, 3.0]) == Interval(3.0, 3.0, 3.0, 3), (
         "in pairs, what all runs share falls out"
     )
@@ -42,15 +50,15 @@ def test_a_difference_is_of_the_same_runs() -> None:
 def test_any_estimate_is_drawn_as_the_mean_is() -> None:
     found = statistics.of([1.0, 2.0, 3.0, 4.0, 90.0], lambda drawn: np.median(drawn, axis=1))
     assert found.value == 3.0
-    assert (found.low, found.high) == (1.0, 90.0)
+    assert (found.low < 1.0, found.high > 90.0) == (True, True)
 
 
 @pytest.mark.parametrize(
     ("runs", "least", "most"),
-    [(3, 0.70, 0.80), (5, 0.80, 0.89), (10, 0.86, 0.94), (30, 0.91, 0.97)],
+    [(2, 0.90, 0.98), (3, 0.91, 0.98), (5, 0.91, 0.98), (10, 0.91, 0.98), (30, 0.92, 0.98)],
 )
 def test_how_often_the_interval_holds_the_truth(runs: int, least: float, most: float) -> None:
-    """Of normal runs. The fewer they are, the more too narrow: the guide says by how much."""
+    """Of normal runs, as often as its name says, however few they are."""
     chance = np.random.default_rng(11)
     samples = chance.normal(3.0, 1.0, size=(500, runs))
     found = [statistics.mean(list(sample)) for sample in samples]

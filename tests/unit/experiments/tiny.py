@@ -24,7 +24,7 @@ from coordsvc.experiments.study import (
     Table,
 )
 
-LIMIT_S = 1.0
+LIMIT_S = 2.0
 
 
 class Tiny:
@@ -161,7 +161,7 @@ def tiny(study: type[Tiny] = Tiny, **other: Any) -> Entry:
     told: dict[str, Any] = {
         "name": "tiny",
         "title": "Tiny: how long no turn takes",
-        "question": "Does a turn that nobody takes end within a second?",
+        "question": "Does a turn that nobody takes end within two seconds?",
         "hypothesis": "It does.",
         "measured": "Numbers are drawn, and their mean is taken.",
         "real": "",
@@ -187,7 +187,7 @@ def plan(entry: Entry | None = None, preset: str = "test", **other: Any) -> Plan
 
 TOML = f"""
 title = "Tiny: how long no turn takes"
-question = "Does a turn that nobody takes end within a second?"
+question = "Does a turn that nobody takes end within two seconds?"
 hypothesis = "It does."
 measured = "Numbers are drawn, and their mean is taken."
 study = "{__name__}:Tiny"
