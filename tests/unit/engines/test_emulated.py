@@ -100,12 +100,10 @@ async def test_what_another_node_has_cached_and_this_one_lacks_is_refill():
 async def test_requests_beyond_the_batch_wait_their_turn():
     engine = await started(batch_max=2, speed=100.0)
     reports = [r for _, r in await asyncio.gather(*(answer(engine, ask()) for _ in range(4)))]
-    assert [report.queue_us > report.compute_us / 2 for report in reports] == [
-        False,
-        False,
-        True,
-        True,
-    ]
+    first, then = reports[:2], reports[2:]
+    # whatever the machine does meanwhile: who comes later waits until one before has ended
+    longest = max(report.queue_us for report in first)
+    assert min(report.queue_us for report in then) - longest > first[0].compute_us / 2
     assert engine.running() == 0
 
 
