@@ -1,23 +1,33 @@
 """Studies on a real Ray, in their small form: what must hold on any machine, however slow."""
 
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 pytest.importorskip("pyarrow", reason="the experiments extra is not installed")
 
 from coordsvc.experiments import entries
+from coordsvc.experiments.entries import Entry
 from coordsvc.experiments.folder import RunFolder
 from coordsvc.experiments.runner import run
-from coordsvc.experiments.study import Row
+from coordsvc.experiments.study import Plan, Row
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(300)]
 
 
+def ran(entry: Entry, plan: Plan, place: Path) -> dict[str, Any]:
+    """Run a study in a process of its own: a process has one Ray, and a study starts one."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as apart:
+        return apart.submit(run, entry, plan, place, print).result()
+
+
 def rows_of(name: str, place: Path, gpus: tuple[int, ...] | None = None) -> list[Row]:
     entry = entries.entry(name)
-    told = run(entry, entries.plan(entry, "test", gpus=gpus), place, print)
+    told = ran(entry, entries.plan(entry, "test", gpus=gpus), place)
     assert told["verdict"] is not None
     assert not told["partial"]
     return [row for rows in RunFolder(place).measured().values() for row in rows]
@@ -57,7 +67,7 @@ def test_a_planner_with_much_to_do_is_kept_from_an_idle_half_by_walls(tmp_path: 
         engine=plan.engine,
         parameters={**plan.parameters, "mixes": mixes},
     )
-    told = run(entry, one, tmp_path / "run", print)
+    told = ran(entry, one, tmp_path / "run")
     assert not told["partial"]
     (gain,) = [one for one in told["findings"] if one["wanted"] == "above 1"]
     assert gain["value"] > 1
