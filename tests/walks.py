@@ -73,6 +73,7 @@ def terms(random: Random, policy: str | None = None) -> Terms:
     return Terms(
         policy=PolicyTerms(
             name=named,
+            plan=((0, AgentId("planner")), (1, AgentId("checker")), (1, AgentId("planner"))),
             partition={RoleId("acme"): 2, RoleId("planner"): 1, RoleId("checker"): 1},
             utility_weights={AgentId("planner"): 2.0},
         ),

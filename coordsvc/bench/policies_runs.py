@@ -22,9 +22,10 @@ from coordsvc.simulation.workload import NodePlan, WorkloadTerms
 
 LEARNED = "utility_learned"
 """`utility`, with utilities that are learned online."""
-COLUMNS = (*NAMES, LEARNED)
-"""What is compared. Policies on a shared pool, all but one."""
+COLUMNS = (*(name for name in NAMES if name != "planned"), LEARNED)
+"""What is compared. A plan is of turns that are known: its comparison is a study of its own."""
 SHARED = tuple(name for name in COLUMNS if name != "static_partition")
+"""Those on a shared pool: all but one."""
 KNOWS = {
     "fair_share": "what each role holds",
     "utility": "what each role holds, and weights set by hand",

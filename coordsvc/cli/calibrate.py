@@ -19,14 +19,10 @@ from coordsvc.bench.baseline import Plan
 from coordsvc.bench.baseline import calibrate as measure
 from coordsvc.cli import show
 from coordsvc.clock import MonotonicClock
-from coordsvc.core.errors import BadRequest
 from coordsvc.engines.fingerprint import fingerprint
 from coordsvc.engines.settings import EngineSettings
-from coordsvc.settings import AppSettings, check, read_deployment
+from coordsvc.settings import AppSettings, read_application
 from coordsvc.telemetry.baselines import Calibration, PhaseFigures, Reading, read, write
-
-OURS = "coordsvc."
-"""What the import paths of our applications begin with."""
 
 
 def calibrate(
@@ -51,7 +47,7 @@ def calibrate(
 
     Run it where nothing else runs: what the machine does beside it becomes part of the baseline.
     """
-    settings = _settings(file)
+    settings = read_application(file)
     place = out or stored(settings.engine)
     here = fingerprint(settings.engine)
     if show_stored:
@@ -81,17 +77,6 @@ def folder() -> Path:
         return Path(named) / "baselines"
     state = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
     return Path(state) / "coordsvc" / "baselines"
-
-
-def _settings(file: Path) -> AppSettings:
-    """Return the settings of the one application of ours in a Serve config file."""
-    applications = read_deployment(file)["applications"]
-    ours = [one for one in applications if str(one.get("import_path", "")).startswith(OURS)]
-    if len(ours) != 1:
-        raise BadRequest(
-            f"{file}: has {len(ours)} applications of coordsvc; a file with one is right"
-        )
-    return check(ours[0].get("args") or {})
 
 
 def _measured(

@@ -12,6 +12,7 @@ from coordsvc.cli import (
     keys,
     pool,
     replay,
+    schedule,
     simulate,
     status,
     top,
@@ -46,6 +47,7 @@ app.command("replay")(replay.replay)
 app.add_typer(pool.app, name="pool")
 app.add_typer(keys.app, name="keys")
 app.command("simulate")(simulate.simulate)
+app.command("schedule")(schedule.schedule)
 app.command("experiment")(experiment.experiment)
 app.command("calibrate")(calibrate.calibrate)
 app.add_typer(train_app, name="train")

@@ -4,7 +4,7 @@ The tree is what stands under `applications[].args` of a Serve config file, so t
 `serve deploy` and KubeRay's `serveConfigV2` take it unchanged.
 """
 
-from coordsvc.settings.load import SettingsError, check, read_deployment
+from coordsvc.settings.load import SettingsError, check, read_application, read_deployment
 from coordsvc.settings.tree import AppSettings
 
-__all__ = ["AppSettings", "SettingsError", "check", "read_deployment"]
+__all__ = ["AppSettings", "SettingsError", "check", "read_application", "read_deployment"]

@@ -12,6 +12,8 @@ from coordsvc.core.errors import BadRequest
 from coordsvc.settings.scaling import conflicts
 from coordsvc.settings.tree import AppSettings
 
+OURS = "coordsvc."
+"""What the import paths of our applications begin with."""
 SHOWN_MAX = 80
 """Characters of a wrong value that an error repeats."""
 
@@ -44,7 +46,7 @@ def read_deployment(path: Path) -> dict[str, Any]:
     for position, application in enumerate(applications):
         if not isinstance(application, dict):
             raise SettingsError(f"{path}: applications[{position}] is not a mapping")
-        if str(application.get("import_path", "")).startswith("coordsvc."):
+        if str(application.get("import_path", "")).startswith(OURS):
             args = application.get("args") or {}
             if not isinstance(args, dict):
                 raise SettingsError(f"{path}: applications[{position}].args is not a mapping")
@@ -53,6 +55,17 @@ def read_deployment(path: Path) -> dict[str, Any]:
             if faults:
                 raise SettingsError("\n".join(faults))
     return dict(config)
+
+
+def read_application(path: Path) -> AppSettings:
+    """Return the settings of the one application of ours in a Serve config file."""
+    applications = read_deployment(path)["applications"]
+    ours = [one for one in applications if str(one.get("import_path", "")).startswith(OURS)]
+    if len(ours) != 1:
+        raise SettingsError(
+            f"{path}: has {len(ours)} applications of coordsvc; a file with one is right"
+        )
+    return check(ours[0].get("args") or {})
 
 
 def _fault(fault: Any, where: str) -> str:

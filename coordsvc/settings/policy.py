@@ -9,6 +9,8 @@ from coordsvc.core.policies.catalogue import PolicyTerms, make
 from coordsvc.core.units import AgentId, RoleId, seconds
 from coordsvc.settings.node import Node
 
+PlannedPhase = Annotated[tuple[int, str], Field(strict=False)]
+"""The number of a turn, from 0, and an agent. YAML has lists only."""
 Weight = Annotated[float, Field(ge=0, le=1_000_000)]
 
 
@@ -56,6 +58,7 @@ class PolicySettings(Node):
         "attained_service",
         "slack",
         "virtual_finish",
+        "planned",
         "round_robin",
         "first_come",
         "static_partition",
@@ -63,6 +66,9 @@ class PolicySettings(Node):
     """Weighted hierarchical DRF by default: it needs to know nothing, and starves nobody."""
     partition: dict[str, int] = Field(default={})
     """static_partition: the share of each agent; it has no default."""
+    plan: list[PlannedPhase] = Field(default=[], max_length=10_000)
+    """planned: phases in their order, each the number of its turn, from 0, and its agent; what
+    `coordsvc schedule` prints. It has no default."""
     utility_weights: dict[str, float] = Field(default={})
     """utility, set by hand: weights relative to each other; 1 where nothing is said."""
     utility_alpha: float = Field(default=0.5, ge=0, le=1)
@@ -79,6 +85,7 @@ class PolicySettings(Node):
         """Return the same for the core."""
         return PolicyTerms(
             name=self.name,
+            plan=tuple((turn, AgentId(agent)) for turn, agent in self.plan),
             partition={RoleId(role): share for role, share in self.partition.items()},
             utility_weights={AgentId(a): weight for a, weight in self.utility_weights.items()},
             utility_alpha=self.utility_alpha,

@@ -203,6 +203,7 @@ class AppSettings(Node):
         named: dict[str, Iterable[str]] = {
             "node.reserved": self.node.reserved,
             "offers.policy.partition": self.offers.policy.partition,
+            "offers.policy.plan": [agent for _, agent in self.offers.policy.plan],
             "offers.policy.utility_weights": self.offers.policy.utility_weights,
         }
         for place, names in named.items():

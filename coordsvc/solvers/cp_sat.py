@@ -39,7 +39,9 @@ def plan(instance: Instance, baseline: Schedule, *, effort: float = 10.0) -> Pla
     try:
         from ortools.sat.python import cp_model  # noqa: PLC0415 - an optional extra
     except ImportError as missing:
-        raise BadRequest("the message schedule needs the experiments extra (ortools)") from missing
+        raise BadRequest(
+            f"the message schedule needs the experiments extra (ortools): {missing}"
+        ) from missing
     model = cp_model.CpModel()
     starts, sent = _feasible(model, instance, baseline)
     _objective(model, instance, baseline, starts)
@@ -78,7 +80,7 @@ def _feasible(
         each: model.new_fixed_size_interval_var(start, instance.duration(each), f"run{each}")
         for each, start in starts.items()
     }
-    for agent in range(len(instance.demands)):
+    for agent in range(len(instance.demands)) if instance.one_at_a_time else ():
         model.add_no_overlap([run for each, run in runs.items() if each[0] == agent])
     model.add_cumulative(
         list(runs.values()), [instance.demands[each[0]] for each in runs], instance.capacity

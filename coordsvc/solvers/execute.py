@@ -85,8 +85,8 @@ def _start(scene: Scene, rule: Rule) -> None:
 def _ready(scene: Scene) -> list[Operation]:
     instance = scene.instance
     running = scene.running()
-    busy = {agent for agent, _ in running}
-    free = instance.capacity - sum(instance.demands[agent] for agent in busy)
+    busy = {agent for agent, _ in running} if instance.one_at_a_time else set()
+    free = instance.capacity - sum(instance.demands[agent] for agent, _ in running)
     return [
         (agent, number)
         for agent, number in instance.operations
@@ -123,7 +123,7 @@ def _crowded(instance: Instance, schedule: Schedule, ends: Mapping[Operation, in
     found: list[str] = []
     for step in range(min(instance.releases), max(ends.values())):
         agents = [each[0] for each in ends if schedule.starts[each] <= step < ends[each]]
-        if len(set(agents)) < len(agents):
+        if instance.one_at_a_time and len(set(agents)) < len(agents):
             found.append(f"an agent runs two operations in step {step}")
         used = sum(instance.demands[agent] for agent in agents)
         if used > instance.capacity:

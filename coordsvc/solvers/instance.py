@@ -23,6 +23,7 @@ class Instance:
     demands: tuple[int, ...]  # GPUs while an operation runs, one an agent
     capacity: int  # GPUs
     messages: int | None  # that may be sent in one step; None is no limit
+    one_at_a_time: bool = True  # whether an agent runs its rounds one after the other
 
     def __post_init__(self) -> None:
         """Raise `BadRequest` for a problem that has no schedule."""

@@ -140,7 +140,7 @@ def _limits(made: Program, instance: Instance, steps: range) -> None:
                     used[number] = instance.demands[each[0]]
                     alone[each[0]][number] = 1.0
         made.line(-inf, instance.capacity, used)
-        for weights in alone.values():
+        for weights in alone.values() if instance.one_at_a_time else ():
             made.line(-inf, 1, weights)
         if instance.messages is not None:
             sent = {made.steps[each][step]: 1.0 for each in instance.sends}

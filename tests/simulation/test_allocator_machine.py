@@ -88,6 +88,7 @@ ROLES = st.fixed_dictionaries(
     }
 )
 PARTITION = {RoleId("planner"): 1, RoleId("checker"): 1}
+PLAN = ((0, AgentId("planner")), (1, AgentId("checker")), (0, AgentId("checker")))
 FILTERS = st.sampled_from([ANY_NODE, NodeFilter.requiring({"adapter": "x"})])
 GANGS = st.sampled_from([GangId("g1"), GangId("g2")])
 AMOUNT = st.sampled_from([0, 1, 250, 500, 1_000])
@@ -405,7 +406,7 @@ class AllocatorMachine(RuleBasedStateMachine):
 
     @rule(roles=ROLES, policy=st.sampled_from([*NAMES, "luck"]))
     def terms_change(self, roles: dict[RoleId, RoleTerms], policy: str) -> None:
-        named = PolicyTerms(name=policy, partition=PARTITION)
+        named = PolicyTerms(name=policy, partition=PARTITION, plan=PLAN)
         self.tell(TermsChanged(replace(TERMS, roles=roles, policy=named)))
 
     @rule(desk=DESKS)

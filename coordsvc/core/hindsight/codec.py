@@ -29,6 +29,7 @@ from coordsvc.core.policies.attained_service import AttainedService
 from coordsvc.core.policies.fair_share import FairShare
 from coordsvc.core.policies.first_come import FirstCome
 from coordsvc.core.policies.oldest_first import OldestFirst
+from coordsvc.core.policies.planned import Planned
 from coordsvc.core.policies.round_robin import RoundRobin
 from coordsvc.core.policies.slack import Slack
 from coordsvc.core.policies.static_partition import StaticPartition
@@ -50,6 +51,7 @@ FAMILIES: Mapping[Any, tuple[type[Any], ...]] = {
         FairShare,
         FirstCome,
         OldestFirst,
+        Planned,
         RoundRobin,
         Slack,
         StaticPartition,

@@ -88,6 +88,8 @@ def _phase(state: DeskState, policy: str, now: Instant) -> str:
         case "virtual_finish":
             came = _seconds(since(wait.arrived, now))
             return f"its turn came {came} ago, and needs {_seconds(wait.rest_us)} still"
+        case "planned":
+            return f"its turn's place in the plan; {asked}"
         case _:
             return asked
 

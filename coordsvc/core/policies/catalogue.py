@@ -9,6 +9,7 @@ from coordsvc.core.policies.attained_service import AttainedService
 from coordsvc.core.policies.fair_share import FairShare
 from coordsvc.core.policies.first_come import FirstCome
 from coordsvc.core.policies.oldest_first import OldestFirst
+from coordsvc.core.policies.planned import Planned
 from coordsvc.core.policies.round_robin import RoundRobin
 from coordsvc.core.policies.slack import Slack
 from coordsvc.core.policies.static_partition import StaticPartition
@@ -40,7 +41,9 @@ class PolicyTerms:
     turn_unknown_us: Micros = Micros(5 * SECOND)
     """virtual_finish: engine time of a turn of which nobody knows it; some seconds are usual."""
     turns_max: int = 65_536
-    """virtual_finish: turns remembered; a minute's worth at a thousand turns a second."""
+    """virtual_finish, planned: turns remembered; a minute's worth at a thousand a second."""
+    plan: tuple[tuple[int, AgentId], ...] = ()
+    """planned: phases in their order, each the number of its turn and its agent; no default."""
     partition: Mapping[RoleId, int] = field(default_factory=dict)
     """static_partition: the share of each child of the root; it has no default, for nobody else
     knows who should be there."""
@@ -90,6 +93,20 @@ def _virtual_finish(terms: PolicyTerms) -> Policy:
     )
 
 
+def _planned(terms: PolicyTerms) -> Policy:
+    _at_least("turns_max", terms.turns_max, 1)
+    if not terms.plan:
+        raise ValueError("planned needs a plan: `coordsvc schedule` makes one")
+    twice = [each for n, each in enumerate(terms.plan) if each in terms.plan[:n]]
+    if twice:
+        raise ValueError(f"plan names {twice[0][1]} of turn {twice[0][0]} twice")
+    numbers = {turn for turn, _ in terms.plan}
+    if numbers != set(range(len(numbers))):
+        told = ", ".join(map(str, sorted(numbers)))
+        raise ValueError(f"plan is of turns {told}; they are counted from 0, none left out")
+    return Planned(order=terms.plan, turns_max=terms.turns_max)
+
+
 def _static_partition(terms: PolicyTerms) -> Policy:
     for role, share in sorted(terms.partition.items()):
         _at_least(f"partition of {role}", share, 0)
@@ -121,6 +138,7 @@ _MAKERS: Mapping[str, Callable[[PolicyTerms], Policy]] = {
     "attained_service": _attained_service,
     "slack": lambda _: Slack(),
     "virtual_finish": _virtual_finish,
+    "planned": _planned,
     "round_robin": lambda _: RoundRobin(),
     "first_come": lambda _: FirstCome(),
     "static_partition": _static_partition,

@@ -11,7 +11,7 @@ import pytest
 from coordsvc.core.policies.catalogue import NAMES as POLICIES
 from coordsvc.core.policies.catalogue import PolicyTerms
 from coordsvc.core.terms import Terms
-from coordsvc.core.units import SECOND, Micros, RoleId
+from coordsvc.core.units import SECOND, AgentId, Micros, RoleId
 from coordsvc.simulation.catalogue import NAMES as WORKLOADS
 from coordsvc.simulation.settings import SimSettings
 from coordsvc.simulation.simulate import simulate, slowdowns, worst_slowdown
@@ -27,10 +27,11 @@ settings = SimSettings(workload="heterogeneous", lasts_us=Micros(15_000_000), fa
 print(json.dumps(simulate(settings).as_dict()))
 """
 SHARES = {RoleId("planner"): 2, RoleId("responder"): 4, RoleId("checker"): 2}
+PLAN = tuple((turn, AgentId(agent)) for agent in SHARES for turn in range(3))
 
 
 def of(name: str, **what) -> SimSettings:
-    terms = Terms(policy=PolicyTerms(name=name, partition=SHARES))
+    terms = Terms(policy=PolicyTerms(name=name, partition=SHARES, plan=PLAN))
     return SimSettings(lasts_us=Micros(15 * SECOND), terms=terms, **what)
 
 

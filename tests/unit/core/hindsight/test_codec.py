@@ -31,7 +31,7 @@ from coordsvc.core.policies.catalogue import NAMES, PolicyTerms, make
 from coordsvc.core.resources import Resources
 from coordsvc.core.roles import RoleTerms
 from coordsvc.core.terms import Terms
-from coordsvc.core.units import DeskId, Micros, NodeId, OfferId, RoleId
+from coordsvc.core.units import AgentId, DeskId, Micros, NodeId, OfferId, RoleId
 
 WORDS = st.text(max_size=4)
 st.register_type_strategy(str, WORDS)
@@ -86,7 +86,7 @@ def test_no_event_or_effect_has_a_field_named_like_the_mark_of_its_class() -> No
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_policy_of_the_catalogue_comes_back(name: str) -> None:
-    policy = make(PolicyTerms(name=name, partition={RoleId("a"): 1}))
+    policy = make(PolicyTerms(name=name, partition={RoleId("a"): 1}, plan=((0, AgentId("a")),)))
     data = to_plain(policy, Policy)
     again = from_plain(through_json(data), Policy)
     assert type(again) is type(policy)
@@ -94,7 +94,8 @@ def test_every_policy_of_the_catalogue_comes_back(name: str) -> None:
 
 
 def test_every_policy_that_is_known_here_is_in_the_catalogue() -> None:
-    made = {type(make(PolicyTerms(name=name, partition={RoleId("a"): 1}))) for name in NAMES}
+    told = {"partition": {RoleId("a"): 1}, "plan": ((0, AgentId("a")),)}
+    made = {type(make(PolicyTerms(name=name, **told))) for name in NAMES}
     assert set(FAMILIES[Policy]) == made
 
 

@@ -22,12 +22,13 @@ from coordsvc.core.units import (
 from coordsvc.core.waits import PhaseWait
 
 GPU = Resources(gpu_milli=1_000)
+PLAN = ((0, AgentId("planner")), (1, AgentId("checker")))
 
 
 def waiting(policy: str) -> Allocator:
     """Return an allocator with three desks of two agents, where phases wait for a node."""
     partition = {RoleId("planner"): 1, RoleId("checker"): 1}
-    terms = Terms(policy=PolicyTerms(name=policy, partition=partition))
+    terms = Terms(policy=PolicyTerms(name=policy, partition=partition, plan=PLAN))
     allocator = Allocator(Epoch("run", 1), terms)
     for desk, agent, waited in (("p1", "planner", 1), ("p2", "planner", 3), ("c1", "checker", 2)):
         wait = PhaseWait(
@@ -68,6 +69,7 @@ WORDS = {
     "attained_service": "its turn has had 0.0 s of engine time; asked 3.0 s ago",
     "slack": "its rest can begin 8.0 s from now; asked 3.0 s ago",
     "virtual_finish": "its turn came 3.0 s ago, and needs 1.0 s still",
+    "planned": "its turn's place in the plan; asked 3.0 s ago",
     "round_robin": "planner was never served; asked 3.0 s ago",
     "first_come": "asked 3.0 s ago",
     "static_partition": "planner has room in its part; asked 3.0 s ago",

@@ -147,6 +147,7 @@ def test_any_log_can_be_enacted_under_any_policy() -> None:
             for now, event, effects in walk.live(allocator, 200)
         ]
         partition = {RoleId("acme"): 1, RoleId("planner"): 1, RoleId("checker"): 1}
-        told = what_if(state, log, PolicyTerms(name=name, partition=partition))
+        plan = ((0, AgentId("planner")), (0, AgentId("checker")))
+        told = what_if(state, log, PolicyTerms(name=name, partition=partition, plan=plan))
         assert len(told.logged) == len(told.same) == len(told.other) > 0
         assert told.same == what_if(state, log, PolicyTerms(name="first_come")).same

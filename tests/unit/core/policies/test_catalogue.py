@@ -19,11 +19,12 @@ from coordsvc.core.units import SECOND, AgentId, Micros, RoleId
 from tests.unit.core.policies.filling import Pool, at, wait
 
 CAPACITY = Resources(gpu_milli=9_000)
+PLAN = ((0, AgentId("planner")), (1, AgentId("planner")), (0, AgentId("responder")))
 PARTS = {RoleId("planner"): 1, RoleId("responder"): 2}
 
 
 def every() -> list[Policy]:
-    return [make(PolicyTerms(name=name, partition=PARTS)) for name in NAMES]
+    return [make(PolicyTerms(name=name, partition=PARTS, plan=PLAN)) for name in NAMES]
 
 
 def test_these_are_the_policies() -> None:
@@ -34,6 +35,7 @@ def test_these_are_the_policies() -> None:
         "attained_service",
         "slack",
         "virtual_finish",
+        "planned",
         "round_robin",
         "first_come",
         "static_partition",
@@ -97,6 +99,10 @@ WRONG = [
     (PolicyTerms(name="virtual_finish", turn_weights={AgentId("a"): 0}), "turn_weights of a is 0"),
     (PolicyTerms(name="virtual_finish", turn_unknown_us=Micros(0)), "turn_unknown_us is 0"),
     (PolicyTerms(name="virtual_finish", turns_max=0), "turns_max is 0"),
+    (PolicyTerms(name="planned"), "planned needs a plan: `coordsvc schedule` makes one"),
+    (PolicyTerms(name="planned", plan=(PLAN[0], PLAN[0])), "plan names planner of turn 0 twice"),
+    (PolicyTerms(name="planned", plan=PLAN[1:2]), "plan is of turns 1; they are counted from 0"),
+    (PolicyTerms(name="planned", plan=PLAN, turns_max=0), "turns_max is 0"),
     (PolicyTerms(name="static_partition"), "a share above 0 for at least one role"),
     (PolicyTerms(name="static_partition", partition={RoleId("a"): -1}), "partition of a is -1"),
     (PolicyTerms(name="utility", utility_alpha=1.01), "utility_alpha is 1.01; it is from 0 to 1"),
