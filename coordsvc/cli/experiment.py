@@ -1,9 +1,10 @@
 """`coordsvc experiment`."""
 
 import json
+import signal
 import sys
-from collections.abc import Callable
-from contextlib import redirect_stdout
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -60,13 +61,23 @@ def experiment(
         "gpus": None if gpus is None else entries.numbers(gpus, "--gpus"),
         "engine": engine,
     }
-    with redirect_stdout(sys.stderr):  # Ray prints, too
+    with redirect_stdout(sys.stderr), _ending_by_sigterm():  # Ray prints, too
         if name == ALL:
             told = _all(preset, options, out or OUT, say, resume=resume)
         else:
             told = _one(name, preset, options, out, say, resume=resume)
     if as_json:
         typer.echo(json.dumps(told))
+
+
+@contextmanager
+def _ending_by_sigterm() -> Iterator[None]:
+    """Have a polite signal end a study as Ctrl-C does: with a report of what there is."""
+    before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _one(

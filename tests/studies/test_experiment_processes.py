@@ -1,5 +1,6 @@
 """Runs of a tiny study in processes of their own: killed, and with other hashes."""
 
+import json
 import os
 import signal
 import subprocess
@@ -52,6 +53,26 @@ def test_rows_survive_a_kill_and_the_run_ends_as_one_that_was_left_alone(tmp_pat
     run(tiny(), plan(), alone, lambda _: None)
     for name in ("rows.jsonl", "rows.parquet", "summary.json"):
         assert (killed / name).read_bytes() == (alone / name).read_bytes()
+
+
+def test_a_study_that_is_told_to_end_reports_what_there_is(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "coordsvc.cli", "experiment", "fragmentation"]
+    place = tmp_path / "run"
+    with subprocess.Popen(
+        [*command, "--out", str(place)], cwd=ROOT, stderr=subprocess.PIPE, text=True
+    ) as told:
+        assert told.stderr is not None
+        try:
+            next(line for line in told.stderr if "2 of" in line)
+            told.terminate()
+            told.communicate(timeout=30)
+        finally:
+            told.kill()
+    assert told.returncode == 128 + signal.SIGTERM
+    summary = json.loads((place / "summary.json").read_text())
+    assert summary["partial"]
+    assert summary["cells_done"] >= 1
+    assert "SystemExit" in (place / "report.html").read_text()
 
 
 def test_the_same_rows_make_the_same_bytes_whatever_the_process_hashes_by(tmp_path: Path) -> None:
