@@ -123,7 +123,7 @@ def compare(
         base=before,
         adapter=after,
         fell=1 - after.held_out / before.held_out,
-        beside=tuple(_beside(model, spoken, one) for one in _that_fit(spoken, examples)[:beside]),
+        beside=tuple(_beside(model, spoken, *one) for one in _that_fit(spoken, examples)[:beside]),
     )
 
 
@@ -185,10 +185,8 @@ def _choices(spoken: Speech, examples: Sequence[Example], limit: int) -> list[_C
     found = []
     for example in examples:
         accept, revise, right = verdict_heads(example.target)
-        prompt = spoken.chat.encode(
-            GenerationRequest(messages=example.messages, max_new_tokens=1)
-        ).ids
-        if len(prompt) + len(spoken.chat.literal(revise)) > limit:
+        prompt = _prompt(spoken, example)
+        if prompt is None or len(prompt) + len(spoken.chat.literal(revise)) > limit:
             continue
         both = [
             Encoded((*prompt, *spoken.chat.literal(text)), len(prompt)) for text in (accept, revise)
@@ -223,18 +221,23 @@ def _accepts(model: Any, choice: _Choice) -> bool:
     return accept < float(target_loss(torch, model, [choice.revise], device))
 
 
-def _that_fit(spoken: Speech, examples: Sequence[Example]) -> list[Example]:
+def _that_fit(spoken: Speech, examples: Sequence[Example]) -> list[tuple[Example, list[int]]]:
+    """Return the examples that leave room for a reply, each with its prompt's ids."""
     most = spoken.context_tokens - REPLY_TOKENS
-    return [one for one in examples if len(_prompt(spoken, one)) <= most]
+    prompts = [(one, _prompt(spoken, one)) for one in examples]
+    return [(one, prompt) for one, prompt in prompts if prompt and len(prompt) <= most]
 
 
-def _prompt(spoken: Speech, example: Example) -> list[int]:
+def _prompt(spoken: Speech, example: Example) -> list[int] | None:
+    """Return a prompt's ids; None for one that the service would refuse."""
     request = GenerationRequest(messages=example.messages, max_new_tokens=1)
-    return spoken.chat.encode(request).ids
+    try:
+        return spoken.chat.encode(request).ids
+    except BadRequest:
+        return None
 
 
-def _beside(model: Any, spoken: Speech, example: Example) -> Beside:
-    prompt = spoken.chat.encode(GenerationRequest(messages=example.messages, max_new_tokens=1)).ids
+def _beside(model: Any, spoken: Speech, example: Example, prompt: list[int]) -> Beside:
     texts = []
     for without in (True, False):
         with model.disable_adapter() if without else _as_it_is():
