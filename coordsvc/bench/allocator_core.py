@@ -8,6 +8,7 @@ nothing is frozen, nothing is switched off; what it takes is in the figures, and
 
 import gc
 import json
+import os
 import sys
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
@@ -143,7 +144,10 @@ def _rounds(core: Allocator, count: int) -> dict[str, object]:
 def main() -> None:
     """Measure what the first argument says."""
     job = Job(**json.loads(sys.argv[1]))
-    sys.stdout.write(json.dumps({"job": asdict(job), **measure(job)}) + "\n")
+    # HiGHS from 1.16 on greets whoever loads it, past Python's stdout: only the answer goes there
+    with os.fdopen(os.dup(sys.stdout.fileno()), "w") as answer:
+        os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+        answer.write(json.dumps({"job": asdict(job), **measure(job)}) + "\n")
 
 
 if __name__ == "__main__":
