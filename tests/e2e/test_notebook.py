@@ -8,10 +8,12 @@ import pytest
 pytest.importorskip("nbformat", reason="the dev extra is not installed")
 pytest.importorskip("nbclient", reason="the dev extra is not installed")
 pytest.importorskip("peft", reason="the train extra is not installed")
+pytest.importorskip("pyarrow", reason="the experiments extra is not installed")
 
 import nbformat
 from nbclient import NotebookClient
 
+from tests.e2e.rows import rows_in, total
 from tests.unit.training.dialogues import forest, write
 
 NOTEBOOK = Path(__file__).parents[2] / "docs/notebooks/student.ipynb"
@@ -43,6 +45,10 @@ def test_its_cells_run_and_show_what_they_say(
     assert "S_measured with three agents against two" in said
     summary = json.loads((tmp_path / "work/third-agent/summary.json").read_text())
     assert not summary["partial"]
+    rows = rows_in(tmp_path / "work/third-agent")
+    assert total(rows, "lost") == 0
+    two, three = (total(rows, "turns_per_s", agents=f"{n} agents") for n in ("two", "three"))
+    assert three < two, "the same prompts, answered with one phase more"
 
 
 def test_it_is_kept_without_outputs() -> None:
