@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
 from time import perf_counter_ns
-from typing import Any
+from typing import Any, TextIO
 
 from coordsvc.bench.allocator_pool import Pool, pool
 from coordsvc.bench.allocator_rescan import Rescan
@@ -141,14 +141,14 @@ def _rounds(core: Allocator, count: int) -> dict[str, object]:
     }
 
 
-def main() -> None:
+def main(answer: TextIO) -> None:
     """Measure what the first argument says."""
     job = Job(**json.loads(sys.argv[1]))
-    # HiGHS from 1.16 on greets whoever loads it, past Python's stdout: only the answer goes there
-    with os.fdopen(os.dup(sys.stdout.fileno()), "w") as answer:
-        os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-        answer.write(json.dumps({"job": asdict(job), **measure(job)}) + "\n")
+    answer.write(json.dumps({"job": asdict(job), **measure(job)}) + "\n")
 
 
 if __name__ == "__main__":
-    main()
+    # HiGHS from 1.16 on greets whoever loads it, past Python's stdout: only the answer goes there
+    with os.fdopen(os.dup(sys.stdout.fileno()), "w") as alone:
+        os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+        main(alone)

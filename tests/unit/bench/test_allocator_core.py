@@ -1,5 +1,6 @@
 """One pool's figures."""
 
+import io
 import json
 import sys
 
@@ -39,11 +40,10 @@ def test_memory_is_told_in_megabytes() -> None:
     assert 5 < rss_mb_max() < 50_000
 
 
-def test_what_is_measured_is_the_first_argument(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_is_measured_is_the_first_argument(monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = {"nodes": 60, "leases": 10, "desks": 40}
     monkeypatch.setattr(sys, "argv", ["allocator_core", json.dumps(wanted)])
-    allocator_core.main()
-    told = json.loads(capsys.readouterr().out)
+    answer = io.StringIO()
+    allocator_core.main(answer)
+    told = json.loads(answer.getvalue())
     assert told["job"].items() >= wanted.items()
