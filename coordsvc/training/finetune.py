@@ -50,7 +50,7 @@ class Job:
                 raise BadRequest(
                     f"there are no samples of {self.agent} to use in split {split!r} (dropped: "
                     f"{dict(self.dropped)}); prepare more dialogues, or raise "
-                    f"--sequence-tokens-max, which is {self.recipe.sequence_tokens_max}"
+                    f"sequence_tokens_max, which is {self.recipe.sequence_tokens_max}"
                 )
 
     @property

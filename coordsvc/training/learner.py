@@ -150,7 +150,7 @@ class Learner:
             raise EngineBroken(
                 f"no gradient reaches {len(silent)} of {len(last)} layers of the adapter (the "
                 f"first: {silent[0]}): they would never change. An NF4 model does so on a CPU "
-                "after it was used in evaluation mode: load it anew, or train with --quantise none"
+                "after it was used in evaluation mode: load it anew, or train with quantise=none"
             )
 
     @contextmanager
@@ -200,8 +200,8 @@ class Learner:
                 raise
             raise EngineBroken(
                 f"memory ended at batches of {self._recipe.batch} samples of up to "
-                f"{self._recipe.sequence_tokens_max} tokens; lower --batch (and raise "
-                "--accumulation as much: the steps stay the same), or --sequence-tokens-max. "
+                f"{self._recipe.sequence_tokens_max} tokens; lower batch (and raise "
+                "accumulation as much: the steps stay the same), or sequence_tokens_max. "
                 "The last checkpoint is kept"
             ) from error
 

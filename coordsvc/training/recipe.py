@@ -10,7 +10,7 @@ Sources. The epochs, the rate, the batch, its accumulation and the seed are the 
 leaves open (rank, warm-up, clipping) is as QLoRA (arXiv:2305.14314) or peft has it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from hashlib import sha256
 from math import ceil, cos, pi
@@ -134,9 +134,9 @@ PRESETS: Mapping[Preset, Recipe] = {
 }
 
 
-def chosen(preset: Preset, changes: Mapping[str, object]) -> Recipe:
-    """Return a preset with changes; those that are None are none. `BadRequest` if one is wrong."""
-    told = {name: value for name, value in changes.items() if value is not None}
+def chosen(preset: Preset, changes: Sequence[str] = ()) -> Recipe:
+    """Return a preset with changes, each as `rank=8`. Raises `BadRequest` if one is wrong."""
+    told = dict(_name_and_value(change) for change in changes)
     try:
         return Recipe.model_validate(PRESETS[preset].model_dump() | told)
     except ValidationError as error:
@@ -145,3 +145,10 @@ def chosen(preset: Preset, changes: Mapping[str, object]) -> Recipe:
             for one in error.errors()
         )
         raise BadRequest(f"the recipe is wrong: {wrong}") from None
+
+
+def _name_and_value(change: str) -> tuple[str, str]:
+    name, equals, value = change.partition("=")
+    if not equals or not name:
+        raise BadRequest(f"--set {change}: a name, an equals sign and a value are right: rank=8")
+    return name, value

@@ -167,7 +167,7 @@ def test_where_memory_ends_it_says_what_to_lower(base, error) -> None:
 
     for one in learner._model.modules():
         one.register_forward_pre_hook(ends)
-    with pytest.raises(EngineBroken, match=r"lower --batch .*The last checkpoint is kept"):
+    with pytest.raises(EngineBroken, match=r"lower batch .*The last checkpoint is kept"):
         learner.step([samples(base)[:2]], 1e-3)
 
 
@@ -256,7 +256,7 @@ def typed(*words: object):
 
 
 def test_the_commands_in_a_row(base, prepared, tmp_path) -> None:
-    tiny = ("--preset", "tiny", "--sequence-tokens-max", 1024, "--steps-max", 4)
+    tiny = ("--preset", "tiny", "--set", "sequence_tokens_max=1024", "--set", "steps_max=4")
     what = ("--agent", "checker", "--data", prepared, "--base", base, *tiny)
     first = typed("finetune", *what, "--out", tmp_path / "run", "--json")
     assert first.exit_code == 0, first.output
@@ -292,9 +292,12 @@ def test_the_commands_in_a_row(base, prepared, tmp_path) -> None:
     ("words", "said"),
     [
         (("--agent", "critic"), "no agent 'critic'"),
-        (("--agent", "planner", "--batch", 0), "batch: .*greater than or equal to 1"),
+        (("--agent", "planner", "--set", "batch=0"), "batch: .*greater than or equal to 1"),
         (("--agent", "planner", "--device", "cuda:7"), "device 'cuda:7' is not here"),
-        (("--agent", "planner", "--sequence-tokens-max", 16), "no samples of planner.*too_long"),
+        (
+            ("--agent", "planner", "--set", "sequence_tokens_max=16"),
+            "no samples of planner.*too_long",
+        ),
     ],
 )
 def test_what_cannot_be_trained_is_told_before_work_starts(

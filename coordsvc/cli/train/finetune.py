@@ -7,22 +7,18 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from coordsvc.engines.settings import SMOLLM2
+from coordsvc.cli.train.options import ARTICLE, Base, Changes, PresetName
 from coordsvc.training import adapters, jobs, prepared
 from coordsvc.training.finetune import Finetune
 from coordsvc.training.loss_trace import TraceLine
 from coordsvc.training.recipe import Preset, chosen
 
-ARTICLE = "Qwen/Qwen2.5-1.5B-Instruct"
-
 
 def finetune(
     agent: Annotated[str, typer.Option(help="planner, responder or checker.")],
     data: Annotated[Path, typer.Option(help="A folder that `train prepare` wrote.")],
-    base: Annotated[
-        str, typer.Option(help=f"A hub id, a folder, a .gguf, or {SMOLLM2}.")
-    ] = ARTICLE,
-    preset: Annotated[Preset, typer.Option(help="Whose numbers to take.")] = Preset.RECIPE,
+    base: Base = ARTICLE,
+    preset: PresetName = Preset.RECIPE,
     out: Annotated[
         Path | None, typer.Option(help="The training's folder; else training/<agent> here.")
     ] = None,
@@ -30,40 +26,13 @@ def finetune(
         bool, typer.Option("--resume", help="Go on from the last checkpoint.")
     ] = False,
     device: Annotated[str, typer.Option(help="cpu, or a CUDA device such as cuda:0.")] = "cpu",
-    epochs: Annotated[int | None, typer.Option(help="Instead of the preset's.")] = None,
-    steps_max: Annotated[int | None, typer.Option(help="The same.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="The same.")] = None,
-    batch: Annotated[int | None, typer.Option(help="The same.")] = None,
-    accumulation: Annotated[int | None, typer.Option(help="The same.")] = None,
-    sequence_tokens_max: Annotated[int | None, typer.Option(help="The same.")] = None,
-    rank: Annotated[int | None, typer.Option(help="The same.")] = None,
-    quantise: Annotated[str | None, typer.Option(help="The same: nf4 or none.")] = None,
-    dtype: Annotated[str | None, typer.Option(help="The same: bfloat16 or float32.")] = None,
-    patience: Annotated[int | None, typer.Option(help="The same.")] = None,
-    checkpoint_every: Annotated[int | None, typer.Option(help="The same.")] = None,
-    seed: Annotated[int | None, typer.Option(help="The same.")] = None,
+    change: Changes = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object, and nothing else.")
     ] = False,
 ) -> None:
     """Teach a base one agent's part, as an adapter; killed, it goes on with --resume."""
-    recipe = chosen(
-        preset,
-        {
-            "epochs": epochs,
-            "steps_max": steps_max,
-            "learning_rate": learning_rate,
-            "batch": batch,
-            "accumulation": accumulation,
-            "sequence_tokens_max": sequence_tokens_max,
-            "rank": rank,
-            "quantise": quantise,
-            "dtype": dtype,
-            "patience": patience,
-            "checkpoint_every": checkpoint_every,
-            "seed": seed,
-        },
-    )
+    recipe = chosen(preset, change or ())
     named = jobs.agent_named(agent)
     folder = out or Path("training") / agent
     console = Console(stderr=True)

@@ -13,10 +13,10 @@ import typer
 from rich.console import Console
 
 from coordsvc.cli import show
+from coordsvc.cli.train.options import ARTICLE, Base, Changes, PresetName
 from coordsvc.core.errors import BadRequest
 from coordsvc.core.stretch import Stretched
 from coordsvc.core.units import AgentId
-from coordsvc.engines.settings import SMOLLM2
 from coordsvc.serving.local import LocalService, Ports
 from coordsvc.serving.training_app import APP, TrainingPool, compose, train
 from coordsvc.settings.metrics import MetricsSettings
@@ -27,7 +27,6 @@ from coordsvc.training.libraries import libraries
 from coordsvc.training.recipe import Preset, chosen
 from coordsvc.training.travelling import Travelling
 
-ARTICLE = "Qwen/Qwen2.5-1.5B-Instruct"
 LOG_BYTES_MAX, LOG_FILES_MAX = 64 << 20, 16
 
 
@@ -40,14 +39,9 @@ def together(
     accelerators: Annotated[
         int, typer.Option(min=1, help="Placement groups, of a GPU each; or of a CPU core each.")
     ] = 2,
-    base: Annotated[
-        str, typer.Option(help=f"A hub id, a folder, a .gguf, or {SMOLLM2}.")
-    ] = ARTICLE,
-    preset: Annotated[Preset, typer.Option(help="Whose numbers to take.")] = Preset.RECIPE,
-    change: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="A number of the recipe, as rank=8; once for each."),
-    ] = None,
+    base: Base = ARTICLE,
+    preset: PresetName = Preset.RECIPE,
+    change: Changes = None,
     out: Annotated[Path, typer.Option(help="Each agent's training is below, by its name.")] = Path(
         "training"
     ),
@@ -75,7 +69,7 @@ def together(
     travelling = Travelling(
         data=data.absolute(),
         base=str(Path(base).absolute()) if Path(base).exists() else base,
-        recipe=chosen(preset, _changes(change or [])),
+        recipe=chosen(preset, change or ()),
         folder=out.absolute(),
         device="cuda:0" if on_gpu else "cpu",
         threads=max(1, (os.cpu_count() or 1) // accelerators),
@@ -107,16 +101,6 @@ def _enough(accelerators: int) -> bool:
             f"--accelerators {accelerators}: there are {there} {kind} here; 1 to {there} are right"
         )
     return bool(gpus)
-
-
-def _changes(told: Sequence[str]) -> dict[str, object]:
-    changes: dict[str, object] = {}
-    for one in told:
-        name, equals, value = one.partition("=")
-        if not equals or not name:
-            raise BadRequest(f"--set {one}: a name, an equals sign and a value are right: rank=8")
-        changes[name] = value
-    return changes
 
 
 def _standing(travelling: Travelling, agent: AgentId, *, resume: bool) -> int:

@@ -9,24 +9,26 @@ from coordsvc.training.recipe import PRESETS, Preset, Recipe, chosen
 
 
 def test_the_defaults_are_the_articles() -> None:
-    recipe = chosen(Preset.RECIPE, {})
+    recipe = chosen(Preset.RECIPE)
     assert (recipe.epochs, recipe.learning_rate, recipe.batch) == (5, 2e-5, 16)
     assert (recipe.accumulation, recipe.seed, recipe.quantise) == (16, 2024, "nf4")
     assert recipe == Recipe()
 
 
 def test_what_the_command_says_lies_over_the_preset() -> None:
-    recipe = chosen(Preset.LAPTOP, {"batch": 1, "seed": None})
+    recipe = chosen(Preset.LAPTOP, ["batch=1"])
     assert recipe.batch == 1
     assert recipe.seed == PRESETS[Preset.LAPTOP].seed
     assert recipe.fingerprint() != PRESETS[Preset.LAPTOP].fingerprint()
 
 
 def test_a_wrong_number_is_named_with_what_it_is() -> None:
-    with pytest.raises(BadRequest, match=r"batch: .*greater than or equal to 1 \(it is 0\)"):
-        chosen(Preset.RECIPE, {"batch": 0})
+    with pytest.raises(BadRequest, match=r"batch: .*greater than or equal to 1 \(it is '0'\)"):
+        chosen(Preset.RECIPE, ["batch=0"])
     with pytest.raises(BadRequest, match=r"quantise: .*'nf4' or 'none'"):
-        chosen(Preset.RECIPE, {"quantise": "int3"})
+        chosen(Preset.RECIPE, ["quantise=int3"])
+    with pytest.raises(BadRequest, match="--set 8: a name, an equals sign and a value"):
+        chosen(Preset.RECIPE, ["8"])
 
 
 def test_steps_count_the_last_ones_of_an_epoch_that_are_not_full() -> None:
