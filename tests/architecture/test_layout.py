@@ -55,6 +55,7 @@ TESTED_ELSEWHERE = {
     "cli/train/commands": "joins them: tests/integration/test_training.py runs them",
     "cli/train/evaluate": "needs the libraries: tests/integration/test_training.py",
     "cli/train/finetune": "needs the libraries: tests/integration/test_training.py",
+    "cli/train/options": "what two commands share: tests/integration/test_training.py runs them",
     "cli/train/prompts": "needs Ray: tests/integration/test_training_together.py",
     "cli/train/together": "needs Ray: tests/integration/test_training_together.py",
     "training/travelling": "needs the libraries: tests/integration/test_training_together.py",
