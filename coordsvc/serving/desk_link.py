@@ -17,7 +17,7 @@ from coordsvc.core.guard import Refusal
 from coordsvc.core.messages import Member
 from coordsvc.core.offers import Grant
 from coordsvc.core.resources import Resources
-from coordsvc.core.units import SECOND, GangId, Instant, Micros, NodeId, after, since
+from coordsvc.core.units import SECOND, GangId, Instant, Micros, NodeId, since
 from coordsvc.core.waits import Wait
 from coordsvc.ports import Clock
 from coordsvc.serving.pool import AllocatorSilent, Pool
@@ -37,8 +37,8 @@ class Waiter:
     used: Resources
     wait: Wait
     granted: asyncio.Future[Grant]
-    local_until: Instant
-    """Until then it passes over offers where its conversation is not cached."""
+    choosy: bool = False
+    """Whether it passes over offers where its conversation is not cached; for a moment only."""
 
 
 class LinkedDesk:
@@ -92,11 +92,11 @@ class LinkedDesk:
             return grant
         loop = asyncio.get_running_loop()
         patience_us = Micros(0) if near else desk.terms.locality_wait_us
-        waiter = Waiter(used, wait, loop.create_future(), after(now, patience_us))
+        waiter = Waiter(used, wait, loop.create_future(), choosy=patience_us > 0)
         self._waiters.append(waiter)
         self._waiting_changed()
         if patience_us:
-            loop.call_later(patience_us / SECOND, self._serve)
+            loop.call_later(patience_us / SECOND, self._takes_any, waiter)
         else:
             self._serve()
         self._arm()
@@ -180,8 +180,8 @@ class LinkedDesk:
                 self._give(now, waiter)
         for waiter in tuple(self._waiters):
             wait = waiter.wait
-            local = now >= waiter.local_until or self._desk.has_near(wait.near, wait.prefix)
-            if local and not self._give(now, waiter):
+            suits = not waiter.choosy or self._desk.has_near(wait.near, wait.prefix)
+            if suits and not self._give(now, waiter):
                 break
         self._waiting_changed()
         for gang in self._desk.gangs.ready():
@@ -189,6 +189,11 @@ class LinkedDesk:
         for gang, why in tuple(self._desk.gangs.refused.items()):
             if (hears := self._gang_waiters.get(gang)) is not None and not hears.done():
                 hears.set_exception(Overloaded(why))
+
+    def _takes_any(self, waiter: Waiter) -> None:
+        """End a wait for locality. No clock is asked: the loop's timers ring up to 1 ms early."""
+        waiter.choosy = False
+        self._serve()
 
     def _give(self, now: Instant, waiter: Waiter) -> bool:
         """Give a waiter an offer; return False when there is none for it."""

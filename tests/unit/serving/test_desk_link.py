@@ -38,7 +38,7 @@ from coordsvc.core.units import (
 from coordsvc.core.waits import Wait as PhaseWaits
 from coordsvc.serving.desk_link import CALLS_MAX, LISTEN_S, LinkedDesk
 from tests.fakes import N1, N2, SECOND_LIFE, SLOT, FakePool, a_wait, ticket
-from tests.jumping import LoopClock, passed_us, settle
+from tests.jumping import NOW, LoopClock, passed_us, settle
 
 LEFT = Micros(30 * SECOND)
 
@@ -450,6 +450,27 @@ async def test_a_phase_waits_a_moment_for_an_offer_where_its_conversation_is_and
         grant = await link.take(SLOT, a_turn("t1", near=N2))
         assert grant.node == N1
         assert passed_us() == 5 * MILLISECOND
+
+
+class EarlyTimers:
+    """The port `Clock`, beside a loop whose timers ring before they are due by it: as uvloop's do,
+    which count in whole milliseconds."""
+
+    def now(self) -> Instant:
+        return Instant(NOW + passed_us() * 4 // 5)
+
+
+async def test_a_timer_that_rings_early_ends_the_wait_for_locality_all_the_same() -> None:
+    pool = FakePool(ticket(1))
+    terms = DeskTerms(locality_wait_us=Micros(5 * MILLISECOND))
+    link = LinkedDesk(Desk(DeskId("r1"), AgentId("responder"), SLOT, terms), pool, EarlyTimers())
+    link.start()
+    await settle()
+    before = passed_us()
+    await link.take(SLOT, a_wait(EarlyTimers().now(), LEFT, near=N2))
+    assert passed_us() - before == 5 * MILLISECOND
+    link.stop()
+    pool.dead_calls_end()
 
 
 async def test_an_offer_near_that_comes_in_that_moment_is_taken() -> None:
