@@ -237,6 +237,10 @@ class Desk:
             return now
         if self._unsaid_since is None:
             return None
+        if self.waiting:
+            # what has ended would be idle while the news lingers; one report at a time is under
+            # way, and all that ends meanwhile goes with the next
+            return now
         few = 2 * len(self.held) < self.ahead(now) + self.waiting
         linger = self.terms.linger_low_us if few else self.terms.linger_us
         return after(self._unsaid_since, linger)

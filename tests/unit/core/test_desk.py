@@ -396,6 +396,17 @@ def test_news_waits_for_company_and_longer_while_plenty_is_in_hand() -> None:
     assert desk.report_due(at(20)) is None
 
 
+def test_an_end_is_told_at_once_while_phases_wait_here() -> None:
+    """What has ended is what the next phase could have: to linger would leave it idle meanwhile."""
+    desk = with_offers(1, 2)
+    grant = take(desk)
+    desk.waiting = 1
+    desk.report(at(5))
+    assert desk.report_due(at(5)) is None
+    desk.finished(at(10), grant)
+    assert desk.report_due(at(10)) == at(10)
+
+
 # Offers that are meant for somebody, or near something
 
 
