@@ -98,6 +98,11 @@ class Allocator:
         """How often each bound of the terms was reached."""
         return self.books.limits_met
 
+    @property
+    def pressed(self) -> bool:
+        """Whether phases wait in vain."""
+        return any(True for _ in self.books.dispatch.kinds_full_and_waiting())
+
     def utilities(self) -> dict[AgentId, float]:
         """Return u_i of what each agent holds now; nothing where the policy knows no utilities."""
         policy = self.policy

@@ -65,6 +65,10 @@ class Desk:
     """Finished, and nobody told yet."""
     _unsaid: dict[OfferId, DeskEvent] = field(default_factory=dict)
     _unsaid_since: Instant | None = None
+    _frees: bool = False
+    """Whether of what is unsaid something gives a bundle back."""
+    _pressed: bool = False
+    """Whether phases waited in vain, here or elsewhere, when the allocator last spoke."""
     _waiting_told: int = 0
     _rate_per_s: float = 0.0
     _last_arrival: Instant | None = None
@@ -218,6 +222,7 @@ class Desk:
         self.gangs.news.clear()
         self._resting.clear()
         self._unsaid_since = None
+        self._frees = False
         self._waiting_told = self.waiting
         return DeskReport(
             desk=self.desk,
@@ -237,7 +242,7 @@ class Desk:
             return now
         if self._unsaid_since is None:
             return None
-        if self.waiting:
+        if self._frees and (self.waiting or self._pressed):
             # what has ended would be idle while the news lingers; one report at a time is under
             # way, and all that ends meanwhile goes with the next
             return now
@@ -249,6 +254,7 @@ class Desk:
         """Take an answer to the exchange that left at `sent`; `waited` if it was a long poll."""
         if not waited:
             self._round_trip_us = Micros((7 * self._round_trip_us + since(sent, now)) // 8)
+        self._pressed = reply.pressed
         if self.silent:
             self._resume(now)
         if self.epoch is None or reply.epoch.supersedes(self.epoch):
@@ -371,6 +377,7 @@ class Desk:
     def _say(self, now: Instant, event: DeskEvent) -> None:
         """Queue news; of one offer only the last counts, for a finish implies an acceptance."""
         self._unsaid[event.offer_id] = event
+        self._frees = self._frees or not isinstance(event, Accepted)
         if self._unsaid_since is None:
             self._unsaid_since = now
         while len(self._unsaid) > self.terms.unsaid_max:

@@ -65,3 +65,5 @@ class DeskReply:
     refused: str | None = None
     """Why the desk is not served at all; it asks again, for the pool may change."""
     gangs_refused: tuple[tuple[GangId, str], ...] = ()
+    pressed: bool = False
+    """Whether phases wait in vain anywhere: what ends should be told at once."""

@@ -148,7 +148,7 @@ class AllocatorActor:
                 async with asyncio.timeout(wait_s):
                     await line.something()
         line.heard = self._clock.now()
-        return line.told(self._core.epoch)
+        return line.told(self._core.epoch, pressed=self._core.pressed)
 
     async def status(self) -> dict[str, Any]:
         """Return what the pool looks like now, for people and tests."""

@@ -46,7 +46,7 @@ class DeskLine:
             self.news.clear()
             await self.news.wait()
 
-    def told(self, epoch: Epoch) -> DeskReply:
+    def told(self, epoch: Epoch, *, pressed: bool) -> DeskReply:
         """Return all that is to be told; from now on it counts as told."""
         reply = DeskReply(
             epoch=epoch,
@@ -54,6 +54,7 @@ class DeskLine:
             withdrawn=tuple(self.withdrawn),
             asked_back=tuple(self.asked_back),
             gangs_refused=tuple(self.gangs_refused),
+            pressed=pressed,
         )
         self.offers.clear()
         self.withdrawn.clear()

@@ -113,7 +113,8 @@ class OffersSettings(Node):
     suppress_after_s: float = Field(default=60.0, ge=1, le=86_400)
     """Seconds without a phase until a desk holds nothing."""
     linger_ms: int = Field(default=400, ge=0, le=1_000)
-    """Milliseconds that news may wait for company while plenty is in hand."""
+    """Milliseconds that news may wait for company while plenty is in hand, and nobody waits: what
+    is free goes back at once while phases wait anywhere."""
     linger_low_ms: int = Field(default=50, ge=0, le=1_000)
     """The same when less than half of the target is in hand."""
     locality_wait_ms: int = Field(default=5, ge=0, le=1_000)

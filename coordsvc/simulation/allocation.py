@@ -252,6 +252,7 @@ class SimAllocator:
             offers=tuple(line.offers),
             withdrawn=tuple(line.withdrawn),
             asked_back=tuple(line.asked_back),
+            pressed=self.core.pressed,
         )
         line.offers.clear()
         line.withdrawn.clear()

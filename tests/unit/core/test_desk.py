@@ -407,6 +407,26 @@ def test_an_end_is_told_at_once_while_phases_wait_here() -> None:
     assert desk.report_due(at(10)) == at(10)
 
 
+def test_an_end_is_told_at_once_while_phases_wait_elsewhere() -> None:
+    desk = with_offers(1, 2, 3, 4)
+    one, two = take(desk), take(desk)
+    desk.report(at(5))
+    desk.heard(at(5), at(6), DeskReply(epoch=FIRST, pressed=True), waited=False)
+    desk.finished(at(10), one)
+    assert desk.report_due(at(10)) == at(10)
+    desk.report(at(10))
+    desk.heard(at(10), at(11), DeskReply(epoch=FIRST), waited=False)
+    desk.finished(at(20), two)
+    assert desk.report_due(at(20)) > at(20), "nobody waits any more"
+
+
+def test_what_frees_nothing_waits_for_company_even_then() -> None:
+    desk = with_offers(1, 2, 3, 4)
+    desk.heard(at(5), at(6), DeskReply(epoch=FIRST, pressed=True), waited=False)
+    take(desk, at(10))
+    assert desk.report_due(at(10)) > at(10)
+
+
 # Offers that are meant for somebody, or near something
 
 

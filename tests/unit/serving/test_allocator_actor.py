@@ -116,9 +116,16 @@ async def test_a_listening_desk_is_answered_as_soon_as_there_is_an_offer() -> No
 
 
 async def test_a_listening_desk_without_news_is_answered_when_its_time_is_over() -> None:
-    reply = await Pool().actor.exchange(report(waiting=1), 2.0)
+    reply = await Pool().actor.exchange(report(waiting=0), 2.0)
     assert reply == DeskReply(epoch=FIRST)
     assert passed_us() == 2 * SECOND
+
+
+async def test_a_desk_is_told_whether_phases_wait_in_vain() -> None:
+    pool = Pool()
+    assert (await pool.tell(report(waiting=1))).pressed
+    await pool.with_nodes(card())
+    assert not (await pool.tell(report(waiting=1))).pressed
 
 
 async def test_news_that_lies_ready_is_told_at_once() -> None:
