@@ -103,14 +103,16 @@ class Recipe(BaseModel):
 
 _LAPTOP: Mapping[str, Any] = {
     "steps_max": 200,
-    "learning_rate": 2e-3,
+    "learning_rate": 1e-3,
     "batch": 4,
     "accumulation": 1,
     "sequence_tokens_max": 320,
-    "dropout": 0.0,
+    "rank": 64,
+    "dropout": 0.2,
     "quantise": "none",
     "held_out_max": 32,
     "evaluate_every": 20,
+    "patience": 5,
     "checkpoint_every": 20,
 }
 _TINY: Mapping[str, Any] = {
