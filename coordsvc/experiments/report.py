@@ -95,8 +95,8 @@ def _markdown(runs: Iterable[tuple[str, dict[str, Any]]]) -> Iterable[str]:
         command = f"coordsvc experiment {said['study']} --preset {plan['preset']}"
         yield (
             f"`{command}`, seeds {_ranges(plan['seeds'])}; {str(made['date'])[:10]}, "
-            f"{made['cores']} cores ({made['cpu']}). What is emulated and what is real: "
-            f"[the study](studies/{said['study']}.md)."
+            f"commit {str(made['commit'])[:12]}, {made['cores']} cores ({made['cpu']}). "
+            f"What is emulated and what is real: [the study](../studies/{said['study']}.md)."
         )
 
 

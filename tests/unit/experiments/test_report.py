@@ -157,7 +157,7 @@ def test_markdown_of_two_runs_says_verdict_figures_command_and_machine(tmp_path:
     assert re.search(rf"\n\| time of a turn \| {interval} \| below 2\.0 s \| met \|", first)
     assert "`coordsvc experiment tiny --preset test`, seeds 1-3,9; 20" in first
     assert re.search(r"\d+ cores \(.*\)", first)
-    assert "[the study](studies/tiny.md)" in first
+    assert "[the study](../studies/tiny.md)" in first
     assert text.endswith(".\n")
 
 
