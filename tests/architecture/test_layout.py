@@ -65,6 +65,7 @@ TESTED_ELSEWHERE = {
 """Sources (or folders of them) that need no unit test of the same name, and why."""
 
 TESTS_OF_A_WHOLE = {
+    "core/test_desk_news.py": "when a desk speaks: the rest of test_desk.py",
     "serving/http/test_hostile.py": "bad input against the whole door",
     "serving/http/test_openai_client.py": "the official client against the whole door",
 }
