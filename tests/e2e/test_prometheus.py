@@ -219,7 +219,8 @@ def until(so: Callable[[], bool], what: str, limit_s: float = 60.0) -> None:
 
 def _scraped(seen: Watched) -> bool:
     try:
-        return len(seen.values("up == 1")) == len(JOBS)
+        ready = seen.prometheus.get("/-/ready").is_success  # until then it refuses to be asked
+        return ready and len(seen.values("up == 1")) == len(JOBS)
     except httpx.TransportError:
         return False  # it is starting
 
